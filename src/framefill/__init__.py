@@ -1,0 +1,1 @@
+"""framefill: fill in the missing frames of a video."""

@@ -1,0 +1,1 @@
+"""Official checkpoints of MCVD and RaMViD, and ours."""

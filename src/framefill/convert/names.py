@@ -1,0 +1,63 @@
+"""Moving weights from one set of parameter names to another, with nothing left over."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from framefill.errors import InputError
+
+
+def _only(tensors: list[Tensor]) -> Tensor:
+    return tensors[0]
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """One parameter of ours and where it comes from.
+
+    Args:
+        official: Official names that it is made of.
+        ours: Its name here.
+        join: Makes our tensor from the official ones.
+    """
+
+    official: tuple[str, ...]
+    ours: str
+    join: Callable[[list[Tensor]], Tensor] = _only
+
+
+def rename(
+    official: Mapping[str, Tensor], renamings: Sequence[Renaming], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return float32 weights under our names.
+
+    Args:
+        official: Weights under official names, of any floating dtype.
+        renamings: Where each of our parameters comes from.
+        expected: Our network's state dict; only names and shapes are read.
+
+    Raises:
+        InputError: official weights are missing, left over or of another shape; the message
+            names the first few.
+    """
+    wanted = {name for renaming in renamings for name in renaming.official}
+    if missing := sorted(wanted - set(official)):
+        raise InputError(f"the checkpoint lacks {_few(missing)}: is the architecture right?")
+    if unknown := sorted(set(official) - wanted):
+        raise InputError(f"the checkpoint has more than the network: {_few(unknown)}")
+    weights = {}
+    for renaming in renamings:
+        value = renaming.join([official[name].to(torch.float32) for name in renaming.official])
+        shape = expected[renaming.ours].shape
+        if value.shape != shape:
+            found = f"{renaming.official[0]} is {list(value.shape)} here and {list(shape)}"
+            raise InputError(f"{found} in the network: is the architecture right?")
+        weights[renaming.ours] = value.contiguous()
+    return weights
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,1 @@
+"""Videos, arrays and synthetic digits, as clips."""

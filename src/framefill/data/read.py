@@ -1,0 +1,268 @@
+"""Videos, folders of images and array files, read into one `Video`."""
+
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import supported_np_pix_fmts
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from jaxtyping import Shaped, UInt8
+from PIL import Image, ImageOps
+
+from framefill.data.video import Part, Video, as_frames
+from framefill.errors import InputError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+# Formats that name other files or addresses (playlists) are left out: a clip from a stranger must
+# not make us open anything else.
+CONTAINERS = (
+    "mov,matroska,webm,avi,gif,mpeg,mpegts,mpegvideo,flv,ogg,asf,apng,h264,hevc,m4v,mjpeg,ivf,nut,"
+    "mxf,yuv4mpegpipe,obu,dv,rm,wtv,3gp"
+)
+BROKEN_ARRAY = (
+    *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+BROKEN_IMAGE = (OSError, ValueError, EOFError, SyntaxError, struct.error, zlib.error)
+
+
+def to_video(source: Video | Shaped[np.ndarray, "..."] | Path | str) -> Video:
+    """Take whatever a user has: a video, an array [f h w c] or [f h w], or a path to `read`.
+
+    Raises:
+        InputError: the array can't be a video, or the path can't be read.
+    """
+    if isinstance(source, Video):
+        return source
+    if isinstance(source, np.ndarray):
+        return Video(as_frames(source, "the array"))
+    return read(source)
+
+
+def read(
+    path: Path | str,
+    *,
+    start: int = 0,
+    frames: int | None = None,
+    every: int = 1,
+    limit_bytes: int = 2**31,
+) -> Video:
+    """Read frames start, start + every, ... of a file or a folder, at its own size.
+
+    Videos (.mp4 .gif .webm .avi .mkv .mov .m4v .mpg and what else FFmpeg decodes) become 8-bit RGB,
+    also those with 10 bits; gray ones keep one channel and their bits. Frames come in the order in
+    which they are shown, turned as the file says; of several streams the one that FFmpeg prefers is
+    read. Transparent pixels are composed on black. Pixels that aren't square stay as stored.
+
+    Folders hold one image per frame (.png .jpg .bmp .tif .webp), frame2 before frame10; a lone
+    image is a clip of its pages. 8- and 16-bit gray, floating gray and RGB keep their values.
+
+    Arrays (.npy, .npz) are [f h w c] or [f h w]; an archive holds one, or one named "frames".
+
+    Args:
+        path: A video, an image, a folder of images, or an array file.
+        start: First frame, counted from 0.
+        frames: How many to take; None takes all there are.
+        every: Step between frames.
+        limit_bytes: Refuse to hold more than this.
+
+    Raises:
+        InputError: there is no such file, it holds no video, fewer frames than asked for or more
+            than the limit, or it is damaged or cut off; says how many frames come before that.
+    """
+    path = Path(path)
+    part = Part(start=start, frames=frames, every=every, limit_bytes=limit_bytes)
+    if path.is_dir():
+        return _read_folder(path, part)
+    if not path.is_file():
+        what = "isn't a file or a folder" if path.exists() else "doesn't exist"
+        raise InputError(f"{path} {what}: check the path")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty: give another file")
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _read_npy(path, part)
+    if suffix == ".npz":
+        return _read_npz(path, part)
+    if suffix in IMAGES:
+        return _read_pages(path, part)
+    return _read_stream(path, part)
+
+
+class _Frames:
+    """An array that frames are added to, never beyond the limit and without a second copy."""
+
+    def __init__(self, part: Part, name: str) -> None:
+        self.part, self.name, self.count = part, name, 0
+        self.array = np.empty((0, 0, 0, 0))
+
+    def add(self, frame: Shaped[np.ndarray, "h w c"], label: str) -> None:
+        if not self.count:
+            self.part.check_bytes(self.part.frames or 1, frame.shape, frame.itemsize, self.name)
+            self.array = np.empty((self.part.frames or 1, *frame.shape), frame.dtype)
+        first = self.array[0]
+        if (frame.shape, frame.dtype) != (first.shape, first.dtype):
+            raise InputError(
+                f"{label} is {_described(frame)} but the first frame is {_described(first)}: "
+                f"all frames need one size and kind"
+            )
+        if self.count == len(self.array):
+            self.part.check_bytes(self.count + 1, frame.shape, frame.itemsize, self.name)
+            most = self.part.limit_bytes // frame.nbytes
+            self._resize(min(most, self.count + self.count // 2 + 16))
+        self.array[self.count] = frame
+        self.count += 1
+
+    def finish(self) -> Shaped[np.ndarray, "f h w c"]:
+        self._resize(self.count)
+        return self.array
+
+    def _resize(self, count: int) -> None:
+        self.array.resize((count, *self.array.shape[1:]), refcheck=False)
+
+
+def _described(frame: Shaped[np.ndarray, "h w c"]) -> str:
+    return f"{frame.shape[1]}x{frame.shape[0]} with {frame.shape[2]} channels of {frame.dtype}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+# Videos, by FFmpeg
+
+
+class _Damage(Exception):
+    """The rest of the file can't be trusted; the message says why."""
+
+
+def _read_stream(path: Path, part: Part) -> Video:
+    name = str(path)
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    try:
+        container = av.open(name, container_options=options, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{name} can't be opened as a video ({error.strerror}): give a video, a folder of "
+            f"images, or an .npy or .npz array"
+        ) from error
+    with container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise InputError(f"{name} has no video stream: give a file with pictures")
+        part.check_bytes(part.frames or 1, (stream.height, stream.width, 1), 1, name)
+        # Frame threads can hang on a damaged file once anyone has called av.logging.set_level.
+        stream.thread_type = "NONE"
+        frames, seen, damage = _collected(container, stream, part, name)
+        rate = stream.average_rate or stream.guessed_rate
+    if frames.count != part.frames:
+        _refuse_short(path, part, frames.count, seen, damage)
+    return Video(frames.finish(), fps=float(rate) if rate else None, source=name)
+
+
+def _collected(
+    container: InputContainer, stream: VideoStream, part: Part, name: str
+) -> tuple[_Frames, int, str]:
+    """The frames of the part, how many were decoded for it, and what is wrong with the next."""
+    frames, seen, converter = _Frames(part, name), 0, VideoReformatter()
+    try:
+        for frame in _decoded(container, stream):
+            if seen >= part.start and (seen - part.start) % part.every == 0:
+                frames.add(_pixels(frame, converter, name), f"frame {seen} of {name}")
+                if frames.count == part.frames:
+                    break
+            seen += 1
+    except av.FFmpegError as error:
+        return frames, seen, str(error.strerror)
+    except _Damage as error:
+        return frames, seen, str(error)
+    return frames, seen, ""
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    # Decoders give frames in the order of display; time stamps are worse (AVI has wrong ones).
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise _Damage("a packet is cut short")
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise _Damage("a frame is decoded only in part")
+            yield frame
+
+
+def _refuse_short(path: Path, part: Part, count: int, seen: int, damage: str) -> None:
+    """Raise if the end of the file came too early: for the user's wish, or for the file's own."""
+    damage = damage or _cut_off(path)
+    if damage and count:
+        raise InputError(
+            f"{path} is damaged after frame {seen - 1} ({damage}): frames={count} reads the "
+            f"{count} before that"
+        )
+    if damage:
+        raise InputError(f"{path} is damaged ({damage}) before any frame: give another file")
+    part.of(seen, str(path))
+
+
+def _cut_off(path: Path) -> str:
+    """What shows that the end of the file is missing, where its format lets one know.
+
+    FFmpeg ends without an error on a Matroska, AVI or GIF file that was cut off.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(4096)
+        file.seek(max(0, size - 64))
+        tail = file.read().rstrip(b"\0")
+    declared = 0
+    if head[:4] == b"RIFF":
+        declared = 8 + int.from_bytes(head[4:8], "little")
+    elif head[:4] == b"\x1a\x45\xdf\xa3" and (at := head.find(b"\x18\x53\x80\x67")) > 0:
+        length = 9 - head[at + 4].bit_length()  # leading zeros tell how long the number is
+        value = int.from_bytes(head[at + 4 : at + 4 + length], "big") - (1 << 7 * length)
+        unknown = (1 << 7 * length) - 1  # a live recording
+        declared = 0 if value == unknown else at + 4 + length + value
+    elif head[:3] == b"GIF" and not tail.endswith(b";"):
+        return "the end of the file is missing"
+    return f"the file has {size} of its {declared} bytes" if declared > size else ""
+
+
+def _pixels(
+    frame: av.VideoFrame, converter: VideoReformatter, name: str
+) -> Shaped[np.ndarray, "h w c"]:
+    kind = frame.format
+    if kind.name.startswith("gray") and kind.name in supported_np_pix_fmts:
+        pixels = np.asarray(frame.to_ndarray())[..., None]
+    elif kind.has_palette or any(component.is_alpha for component in kind.components):
+        pixels = _on_black(converter.reformat(frame, format="rgba", threads=1).to_ndarray())
+    else:
+        pixels = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return _upright(pixels, frame, name)
+
+
+def _on_black(rgba: UInt8[np.ndarray, "h w 4"]) -> UInt8[np.ndarray, "h w 3"]:
+    alpha = rgba[..., 3:].astype(np.uint16)
+    if (alpha == 255).all():
+        return rgba[..., :3]
+    return ((rgba[..., :3] * alpha + 127) // 255).astype(np.uint8)
+
+
+def _upright(
+    pixels: Shaped[np.ndarray, "h w c"], frame: av.VideoFrame, name: str
+) -> Shaped[np.ndarray, "y x c"]:
+    """Apply the display matrix: x' = a x + c y, y' = b x + d y."""
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    if side_data is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+    if (a or d) and (b or c):
+        raise InputError(f"{name} is to be shown at an odd angle: turn it upright first")
+    if b or c:
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

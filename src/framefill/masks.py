@@ -1,0 +1,213 @@
+"""Training schemes: each is a distribution over rows of roles.
+
+The masks that a model was trained with are also what says which tasks it can do.
+"""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from framefill.errors import InputError
+from framefill.roles import Role
+from framefill.types import Roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMasks:
+    """Past, target and future blocks; past and future may be dropped (MCVD, Section 3).
+
+    Args:
+        past: Frames before the target block.
+        target: Frames to fill in.
+        future: Frames after the target block.
+        drop_past: Probability that the whole past is ABSENT.
+        drop_future: Probability that the whole future is ABSENT.
+        synchronised: Drop the future exactly when the past is dropped, with `drop_past`.
+    """
+
+    past: int
+    target: int
+    future: int = 0
+    drop_past: float = 0.0
+    drop_future: float = 0.0
+    synchronised: bool = False
+
+    def __post_init__(self) -> None:
+        if self.past < 0 or self.target < 1 or self.future < 0:
+            raise InputError(f"{self} needs past >= 0, target >= 1 and future >= 0")
+        if not (0 <= self.drop_past <= 1 and 0 <= self.drop_future <= 1):
+            raise InputError(f"{self} needs drop_past and drop_future between 0 and 1")
+
+    @property
+    def frames(self) -> int:
+        """Length of a clip."""
+        return self.past + self.target + self.future
+
+    def sample(self, clips: int, generator: Generator) -> Roles:
+        """Draw the roles of `clips` independent clips: Roles [clips frames]."""
+        draws = torch.rand(2, clips, generator=generator)
+        return self.roles_of(draws[0], draws[1])
+
+    def roles_of(self, past: Float[Tensor, " b"], future: Float[Tensor, " b"]) -> Roles:
+        """Return the roles that uniform draws in [0, 1) stand for; a block stays if u > drop.
+
+        The past is compared first, as in the official code.
+        """
+        roles = torch.full((len(past), self.frames), Role.KNOWN, dtype=torch.int8)
+        keep_past = _keeps(past, self.drop_past)
+        keep_future = keep_past if self.synchronised else _keeps(future, self.drop_future)
+        roles[~keep_past, : self.past] = Role.ABSENT
+        roles[~keep_future, self.past + self.target :] = Role.ABSENT
+        roles[:, self.past : self.past + self.target] = Role.TARGET
+        return roles
+
+    def allows(self, row: str) -> bool:
+        """Say whether training shows rows like this one: targets in place, the rest K or -."""
+        past, target, future = self._split(row)
+        drop_future = self.drop_past if self.synchronised else self.drop_future
+        return (
+            len(row) == self.frames
+            and set(target) == {"T"}
+            and _side_is_trained(past, self.drop_past)
+            and _side_is_trained(future, drop_future)
+        )
+
+    def _split(self, row: str) -> tuple[str, str, str]:
+        end = self.past + self.target
+        return row[: self.past], row[self.past : end], row[end:]
+
+
+def _keeps(draw: Float[Tensor, " b"], drop: float) -> Bool[Tensor, " b"]:
+    """Decide from a uniform draw whether a block stays; certain blocks need no luck."""
+    return torch.full_like(draw, drop == 0, dtype=torch.bool) if drop in (0, 1) else draw > drop
+
+
+def _side_is_trained(side: str, drop: float) -> bool:
+    return (drop < 1 and set(side) <= {"K"}) or (drop > 0 and set(side) <= {"-"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomMasks:
+    """A random set of known frames, anywhere in the clip (RaMViD, Section 3.1).
+
+    Args:
+        frames: Length of a clip.
+        max_known: The number of known frames is uniform on 1..max_known.
+        unconditional: Probability that no frame is known.
+    """
+
+    frames: int
+    max_known: int
+    unconditional: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_known < self.frames:
+            raise InputError(f"{self} leaves no frame to fill: needs 1 <= max_known < frames")
+        if not 0 <= self.unconditional <= 1:
+            raise InputError(f"{self} needs unconditional between 0 and 1")
+
+    def sample(self, clips: int, generator: Generator) -> Roles:
+        """Draw the roles of `clips` independent clips: Roles [clips frames]."""
+        count = torch.randint(1, self.max_known + 1, (clips, 1), generator=generator)
+        count[torch.rand(clips, generator=generator) < self.unconditional] = 0
+        rank = torch.rand(clips, self.frames, generator=generator).argsort(1).argsort(1)
+        return torch.where(rank < count, Role.KNOWN, Role.TARGET).to(torch.int8)
+
+    def allows(self, row: str) -> bool:
+        """Say whether training shows rows like this one."""
+        known = row.count("K")
+        return (
+            len(row) == self.frames
+            and set(row) <= {"K", "T"}
+            and known <= self.max_known
+            and (known > 0 or self.unconditional > 0)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseMasks:
+    """One short target block anywhere; every other frame is KNOWN or ABSENT by chance.
+
+    With many ABSENT frames a network learns to do without its history, which history guidance
+    needs (`framefill.guidance`) and RaMViD's unconditional rows do not teach.
+
+    Args:
+        frames: Length of a clip.
+        max_target: The length of the target block is uniform on 1..max_target.
+        empty: Probability that all other frames are ABSENT.
+    """
+
+    frames: int
+    max_target: int
+    empty: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_target <= self.frames:
+            raise InputError(f"{self} needs 1 <= max_target <= frames")
+        if not 0 <= self.empty <= 1:
+            raise InputError(f"{self} needs empty between 0 and 1")
+
+    def sample(self, clips: int, generator: Generator) -> Roles:
+        """Draw the roles of `clips` independent clips: Roles [clips frames]."""
+        length = torch.randint(1, self.max_target + 1, (clips, 1), generator=generator)
+        chance = torch.rand(clips, 1, generator=generator)
+        start = (chance * (self.frames - length + 1)).long()
+        density = torch.rand(clips, 1, generator=generator)
+        density[torch.rand(clips, generator=generator) < self.empty] = 0
+        known = torch.rand(clips, self.frames, generator=generator) < density
+        roles = torch.where(known, Role.KNOWN, Role.ABSENT).to(torch.int8)
+        position = torch.arange(self.frames)
+        roles[(position >= start) & (position < start + length)] = Role.TARGET
+        return roles
+
+    def allows(self, row: str) -> bool:
+        """Say whether training shows rows like this one: one short run of targets."""
+        runs = re.findall("T+", row)
+        return (
+            len(row) == self.frames and len(runs) == 1 and len(runs[0]) <= self.max_target
+        ) and (self.empty > 0 or "K" in row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedMasks:
+    """Several schemes at once: each clip draws its scheme, then its row.
+
+    Args:
+        parts: The schemes, all of one clip length.
+        weights: How often each one is drawn, relative to the others.
+    """
+
+    parts: tuple[BlockMasks | RandomMasks | SparseMasks, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts or len(self.parts) != len(self.weights):
+            raise InputError(f"{len(self.parts)} masks and {len(self.weights)} weights: need one each")
+        if min(self.weights) < 0 or sum(self.weights) == 0:
+            raise InputError(f"weights {self.weights} must be at least 0, and not all 0")
+        if len({part.frames for part in self.parts}) != 1:
+            lengths = [part.frames for part in self.parts]
+            raise InputError(f"mixed masks need one clip length, but these have {lengths} frames")
+
+    @property
+    def frames(self) -> int:
+        """Length of a clip."""
+        return self.parts[0].frames
+
+    def sample(self, clips: int, generator: Generator) -> Roles:
+        """Draw the roles of `clips` independent clips: Roles [clips frames]."""
+        weights = torch.tensor(self.weights, dtype=torch.float64)
+        choice = torch.multinomial(weights, clips, replacement=True, generator=generator)
+        rows = torch.stack([part.sample(clips, generator) for part in self.parts])
+        return rows[choice, torch.arange(clips)]
+
+    def allows(self, row: str) -> bool:
+        """Say whether any of the schemes shows rows like this one."""
+        used = zip(self.parts, self.weights, strict=True)
+        return any(part.allows(row) for part, weight in used if weight > 0)
+
+
+Masks = BlockMasks | RandomMasks | SparseMasks | MixedMasks

@@ -1,0 +1,1 @@
+"""Networks: images and volumes in, predictions out."""

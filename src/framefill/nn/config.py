@@ -1,0 +1,205 @@
+"""The networks by configuration: frozen values that check themselves and build a network."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from framefill.errors import InputError
+from framefill.masks import BlockMasks, Masks
+from framefill.nn.denoisers import ConcatDenoiser, StackDenoiser, VolumeDenoiser
+from framefill.nn.layers import LevelEmbedding
+from framefill.nn.unet2d import build_unet2d
+from framefill.nn.unet3d import build_unet3d
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConcatConfig:
+    """MCVD's 2-D U-Net with the known frames as further channels; needs `BlockMasks`."""
+
+    width: int = 64
+    """Features at the finest resolution (ngf in the official configs)."""
+    multipliers: tuple[int, ...] = (1, 2, 3, 4)
+    """Features at each resolution, in units of width."""
+    blocks: int = 2
+    """Residual blocks per resolution."""
+    attention: tuple[int, ...] = (1, 2, 3)
+    """Resolutions with self-attention, as indices into multipliers."""
+    head_width: int | None = 64
+    """Features per attention head; none: one head."""
+    dropout: float = 0.1
+    """Probability of dropping a feature."""
+
+    def __post_init__(self) -> None:
+        _check(self.multipliers, self.attention)
+        _check_head_width(self.width, self.multipliers, self.attention, self.head_width)
+
+    def build(self, *, channels: int, masks: Masks, learned_spread: bool = False) -> nn.Module:
+        """Build the network for clips of `channels` channels.
+
+        Raises:
+            InputError: the masks are not blocks, or a learned variance is asked for.
+        """
+        if not isinstance(masks, BlockMasks):
+            raise InputError(f"a concat network sees fixed blocks: it can't have {masks}")
+        if learned_spread:
+            raise InputError("a concat network has no learned variance: turn learned_spread off")
+        embedding = LevelEmbedding(self.width, "sin-cos")
+        unet = build_unet2d(
+            channels=masks.frames * channels,
+            out=masks.target * channels,
+            widths=[self.width * m for m in self.multipliers],
+            blocks=self.blocks,
+            attention=self.attention,
+            head_width=self.head_width,
+            embedding=4 * self.width,
+            dropout=self.dropout,
+        )
+        return ConcatDenoiser(unet, embedding, past=masks.past, target=masks.target)
+
+    @property
+    def divisor(self) -> int:
+        """What height and width must be divisible by."""
+        return 2 ** (len(self.multipliers) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """Our 2-D U-Net over stacked frames with any roles, which it is told; the quickest to train."""
+
+    width: int = 64
+    """Features at the finest resolution."""
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    """Features at each resolution, in units of width."""
+    blocks: int = 2
+    """Residual blocks per resolution."""
+    attention: tuple[int, ...] = (2,)
+    """Resolutions with self-attention, as indices into multipliers."""
+    head_width: int | None = 64
+    """Features per attention head; none: one head."""
+    dropout: float = 0.0
+    """Probability of dropping a feature."""
+    patch: int = 2
+    """Side of the pixel patches that are folded into channels."""
+
+    def __post_init__(self) -> None:
+        _check(self.multipliers, self.attention)
+        _check_head_width(self.width, self.multipliers, self.attention, self.head_width)
+        if self.patch < 1:
+            raise InputError(f"patch {self.patch} must be at least 1")
+
+    def build(self, *, channels: int, masks: Masks, learned_spread: bool = False) -> nn.Module:
+        """Build the network for clips of `channels` channels.
+
+        Raises:
+            InputError: a learned variance is asked for.
+        """
+        if learned_spread:
+            raise InputError("a stack network has no learned variance: turn learned_spread off")
+        embedding = LevelEmbedding(self.width, "sin-cos")
+        pixels = channels * self.patch**2
+        unet = build_unet2d(
+            channels=masks.frames * (pixels + 2),
+            out=masks.frames * pixels,
+            widths=[self.width * m for m in self.multipliers],
+            blocks=self.blocks,
+            attention=self.attention,
+            head_width=self.head_width,
+            embedding=4 * self.width,
+            dropout=self.dropout,
+        )
+        return StackDenoiser(unet, embedding, patch=self.patch)
+
+    @property
+    def divisor(self) -> int:
+        """What height and width must be divisible by."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeConfig:
+    """RaMViD's 3-D U-Net."""
+
+    width: int = 128
+    """Features at the finest resolution (num_channels in the official flags)."""
+    multipliers: tuple[int, ...] = (1, 2, 3, 4)
+    """Features at each resolution, in units of width."""
+    blocks: int = 2
+    """Residual blocks per resolution."""
+    attention: tuple[int, ...] = (2, 3)
+    """Resolutions with self-attention, as indices into multipliers."""
+    heads: int = 4
+    """Attention heads on the way down and in the middle."""
+    heads_up: int = 4
+    """Attention heads on the way up."""
+    dropout: float = 0.0
+    """Probability of dropping a feature."""
+    scale_shift: bool = True
+    """The noise level scales and shifts features, instead of being added to them."""
+    shrink_frames: int = 0
+    """Length of the clips, halved with each resolution; 0: any length, never halved."""
+    classes: int = 0
+    """Number of class labels, or 0."""
+
+    def __post_init__(self) -> None:
+        _check(self.multipliers, self.attention)
+        for multiplier in self.multipliers:
+            if (self.width * multiplier) % 32:
+                raise InputError(f"width {self.width} * {multiplier} must be divisible by 32")
+        for level in (*self.attention, len(self.multipliers) - 1):
+            features = self.width * self.multipliers[level]
+            if features % self.heads or features % self.heads_up:
+                raise InputError(
+                    f"{self.heads} and {self.heads_up} heads must divide the {features} features"
+                )
+
+    def build(self, *, channels: int, masks: Masks, learned_spread: bool = False) -> nn.Module:
+        """Build the network for clips of `channels` channels.
+
+        Raises:
+            InputError: `shrink_frames` is not the length of the masks' clips.
+        """
+        if self.shrink_frames not in (0, masks.frames):
+            raise InputError(
+                f"shrink_frames {self.shrink_frames} must be the clips' length {masks.frames}, or 0"
+            )
+        embedding = LevelEmbedding(self.width, "cos-sin", classes=self.classes)
+        unet = build_unet3d(
+            channels=channels,
+            out=channels * (2 if learned_spread else 1),
+            widths=[self.width * m for m in self.multipliers],
+            blocks=self.blocks,
+            attention=self.attention,
+            heads=self.heads,
+            heads_up=self.heads_up,
+            embedding=4 * self.width,
+            dropout=self.dropout,
+            scale_shift=self.scale_shift,
+            shrink_frames=self.shrink_frames,
+        )
+        return VolumeDenoiser(unet, embedding)
+
+    @property
+    def divisor(self) -> int:
+        """What height and width must be divisible by."""
+        return 2 ** (len(self.multipliers) - 1)
+
+
+NetworkConfig = ConcatConfig | StackConfig | VolumeConfig
+
+
+def _check(multipliers: tuple[int, ...], attention: tuple[int, ...]) -> None:
+    if not multipliers or min(multipliers) < 1:
+        raise InputError(f"multipliers {multipliers} need at least one value, each at least 1")
+    if outside := [level for level in attention if not 0 <= level < len(multipliers)]:
+        raise InputError(f"attention at resolution {outside}: there are {len(multipliers)}, from 0")
+
+
+def _check_head_width(
+    width: int, multipliers: tuple[int, ...], attention: tuple[int, ...], head_width: int | None
+) -> None:
+    if width < 4:
+        raise InputError(f"width {width} must be at least 4")
+    for level in (*attention, len(multipliers) - 1):
+        features = width * multipliers[level]
+        if head_width is not None and features >= head_width and features % head_width:
+            raise InputError(f"heads of {head_width} features don't divide {features} features")

@@ -1,0 +1,88 @@
+"""Layers that the 2-D and the 3-D U-Net share."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def sinusoids(
+    labels: Float[Tensor, " b"], width: int, order: Literal["sin-cos", "cos-sin"]
+) -> Float[Tensor, "b {width}"]:
+    """Embed numbers as sinusoids of geometrically spaced frequencies (Vaswani et al. 2017).
+
+    Args:
+        labels: One number per clip.
+        width: Number of features; an odd last one is 0.
+        order: "sin-cos" with frequencies 1..1/10000, both ends included (MCVD), or "cos-sin"
+            with the last one left out (RaMViD).
+    """
+    half = width // 2
+    last = half - 1 if order == "sin-cos" else half
+    powers = torch.arange(half, dtype=torch.float32, device=labels.device) / last
+    angles = labels[:, None] * torch.exp(-math.log(10000) * powers)
+    waves = [angles.sin(), angles.cos()]
+    if order == "cos-sin":
+        waves.reverse()
+    return F.pad(torch.cat(waves, dim=1), (0, width % 2))
+
+
+class LevelEmbedding(nn.Module):
+    """A noise level, and optionally a class, as one vector that every residual block reads.
+
+    Args:
+        width: Number of sinusoids; the vector has four times as many features.
+        order: See `sinusoids`.
+        classes: Number of class labels, or 0.
+    """
+
+    def __init__(
+        self, width: int, order: Literal["sin-cos", "cos-sin"], *, classes: int = 0
+    ) -> None:
+        super().__init__()
+        self.width, self.order = width, order
+        self.first = nn.Linear(width, 4 * width)
+        self.second = nn.Linear(4 * width, 4 * width)
+        self.classes = nn.Embedding(classes, 4 * width) if classes else None
+
+    def forward(
+        self, labels: Float[Tensor, " b"], classes: Tensor | None = None
+    ) -> Float[Tensor, "b e"]:
+        """Return the embedding after its last SiLU, which every block would apply again."""
+        embedding = self.second(F.silu(self.first(sinusoids(labels, self.width, self.order))))
+        if self.classes is not None and classes is not None:
+            embedding = embedding + self.classes(classes)
+        return F.silu(embedding)
+
+
+class SelfAttention(nn.Module):
+    """Residual self-attention over all positions of an image or a volume.
+
+    Args:
+        channels: Features per position.
+        heads: Number of heads; must divide `channels`.
+        groups: Groups of the normalisation.
+        eps: Of the normalisation.
+        scale: Factor of the residual sum: 1/sqrt(2) in MCVD, 1 in RaMViD.
+    """
+
+    def __init__(
+        self, channels: int, *, heads: int, groups: int, eps: float, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.heads, self.scale = heads, scale
+        self.norm = nn.GroupNorm(groups, channels, eps=eps)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features [b c ...] of the same shape."""
+        tokens = self.norm(features).flatten(2).transpose(1, 2)
+        split = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = split.unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        update = self.out(mixed.transpose(1, 2).flatten(2)).transpose(1, 2)
+        return (features + update.reshape(features.shape)) * self.scale

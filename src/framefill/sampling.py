@@ -1,0 +1,181 @@
+"""Walks from noise to data. They know nothing of frames, roles or networks, only an estimate."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+
+from framefill.diffusion import Estimate
+from framefill.errors import InputError
+from framefill.schedule import Schedule
+from framefill.types import Clip
+
+Estimator = Callable[[Clip, float], Estimate]  # what is clean and what is noise, at a level
+Fresh = Callable[[], Clip]  # standard normal noise, new at every call
+
+
+class Step(NamedTuple):
+    """One station of a walk: a noise level and its scales."""
+
+    level: float
+    alpha: float
+    sigma: float
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A walk from noise to data."""
+
+    @property
+    def steps(self) -> int | tuple[int, ...]:
+        """Denoiser evaluations, as `Schedule.descent` takes them."""
+        ...
+
+    def __call__(
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+    ) -> Clip:
+        """Return clean data.
+
+        Args:
+            noisy: Frames at the first level of the walk.
+            estimate: Splits noisy frames at a level into clean frames and noise.
+            walk: Where to stop, noisiest first, clean data last (`stations`).
+            fresh: Source of noise for stochastic walks; called once per step, also where the
+                noise has no effect, so that a walk's randomness does not depend on its settings.
+        """
+        ...
+
+
+def stations(schedule: Schedule, levels: Sequence[float]) -> list[Step]:
+    """Look up the scales of each level of a walk."""
+    alpha, sigma = schedule.scales(torch.tensor([list(levels)], dtype=torch.float32))
+    pairs = zip(alpha.flatten().tolist(), sigma.flatten().tolist(), strict=True)
+    return [Step(level, a, s) for level, (a, s) in zip(levels, pairs, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ddpm:
+    """Ancestral sampling from the posterior of the forward process (Ho et al. 2020, Algorithm 2).
+
+    With fewer steps than levels, the posterior is that of the levels visited.
+
+    Args:
+        steps: Denoiser evaluations.
+        variance: "small" is the posterior's variance, "large" the forward step's (just_beta in
+            MCVD's code, sigma_small off in RaMViD's), "learned" the network's own between them
+            (Nichol & Dhariwal 2021, Equation 15).
+        mcvd_denoise: After the walk subtract the noise once more, with the label that MCVD's code
+            gives the network there. It shrinks contrast when steps are skipped: for the figures
+            of that code only.
+    """
+
+    steps: int | tuple[int, ...] = 100
+    variance: Literal["small", "large", "learned"] = "small"
+    mcvd_denoise: bool = False
+
+    def __call__(
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+    ) -> Clip:
+        """See `Sampler`."""
+        for here, there in pairwise(walk):
+            parts = estimate(noisy, here.level)
+            ratio = here.alpha / there.alpha
+            added = here.sigma**2 - (ratio * there.sigma) ** 2
+            to_noisy = ratio * there.sigma**2 / here.sigma**2
+            to_clean = there.alpha * added / here.sigma**2
+            noisy = to_noisy * noisy + to_clean * parts.clean
+            noise = fresh()
+            if there.sigma > 0:
+                small = added * (there.sigma / here.sigma) ** 2
+                noisy = noisy + self._spread(parts, small, added) * noise
+        return _mcvd_denoise(noisy, estimate, walk) if self.mcvd_denoise else noisy
+
+    def _spread(self, parts: Estimate, small: float, large: float) -> float | Clip:
+        """Return the standard deviation of a step's noise."""
+        if self.variance == "learned":
+            if parts.spread is None:
+                raise InputError("variance 'learned' needs a network that learned it: use 'small'")
+            low, high = math.log(small), math.log(large)
+            return torch.exp(0.5 * (low + parts.spread * (high - low)))
+        return math.sqrt(small if self.variance == "small" else large)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ddim:
+    """The DDIM family (Song et al. 2021, Equation 12).
+
+    Args:
+        steps: Denoiser evaluations.
+        eta: Fresh noise per step: 0 is deterministic DDIM, 1 has the variance of `Ddpm`.
+        mcvd_denoise: See `Ddpm`.
+    """
+
+    steps: int | tuple[int, ...] = 100
+    eta: float = 0.0
+    mcvd_denoise: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"eta {self.eta} must be between 0 and 1")
+
+    def __call__(
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+    ) -> Clip:
+        """See `Sampler`."""
+        for here, there in pairwise(walk):
+            parts = estimate(noisy, here.level)
+            ratio = here.alpha / there.alpha
+            added = here.sigma**2 - (ratio * there.sigma) ** 2
+            spread = self.eta * there.sigma / here.sigma * math.sqrt(max(added, 0.0))
+            direction = math.sqrt(max(there.sigma**2 - spread**2, 0.0))
+            noisy = there.alpha * parts.clean + direction * parts.noise + spread * fresh()
+        return _mcvd_denoise(noisy, estimate, walk) if self.mcvd_denoise else noisy
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpmSolver2M:
+    """DPM-Solver++(2M): second order from one evaluation a step (Lu et al. 2022, Algorithm 2).
+
+    Args:
+        steps: Denoiser evaluations.
+        eta: Fresh noise per step: 0 solves the ODE, 1 the SDE (its Appendix, SDE-DPM-Solver++).
+    """
+
+    steps: int | tuple[int, ...] = 20
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"eta {self.eta} must be between 0 and 1")
+
+    def __call__(
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+    ) -> Clip:
+        """See `Sampler`."""
+        before: tuple[Clip, float] | None = None
+        for here, there in pairwise(walk):
+            clean, noise = estimate(noisy, here.level).clean, fresh()
+            if there.sigma == 0:
+                return clean
+            log_ratio = math.log(here.alpha / here.sigma)
+            width = math.log(there.alpha / there.sigma) - log_ratio
+            ahead = clean
+            if before is not None:
+                clean_before, log_ratio_before = before
+                ahead = clean + width / (2 * (log_ratio - log_ratio_before)) * (clean - clean_before)
+            decay = math.exp(-self.eta * width)
+            noisy = there.sigma / here.sigma * decay * noisy
+            noisy = noisy - there.alpha * math.expm1(-(1 + self.eta) * width) * ahead
+            noisy = noisy + there.sigma * math.sqrt(-math.expm1(-2 * self.eta * width)) * noise
+            before = clean, log_ratio
+        return noisy
+
+
+def _mcvd_denoise(noisy: Clip, estimate: Estimator, walk: Sequence[Step]) -> Clip:
+    """MCVD's last call: at the last level above 0, but labelled with the number of steps."""
+    steps = len(walk) - 1
+    noisiest, last = walk[0].level, walk[-2]
+    return noisy - last.sigma * estimate(noisy, noisiest - (steps - 1)).noise

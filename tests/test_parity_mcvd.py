@@ -1,0 +1,216 @@
+"""MCVD's recordings: the network with concatenation, the loss, the schedules and the samplers."""
+
+from typing import Any
+
+import pytest
+import torch
+from parity import agree, config, metadata, recording, tensors
+from torch import Tensor
+
+from framefill.completion import estimator
+from framefill.convert.mcvd import concat_weights
+from framefill.diffusion import Diffusion, Estimate
+from framefill.masks import BlockMasks
+from framefill.nn.config import ConcatConfig
+from framefill.objective import MaskedLoss
+from framefill.roles import roles_from
+from framefill.sampling import Ddim, Ddpm, Sampler, _mcvd_denoise, stations
+from framefill.schedule import TableSchedule
+
+CONCAT = ["mcvd/a_concat_pastfuture_gray", "mcvd/b_concat_past_rgb"]
+SCHEDULE = TableSchedule(kind="linear", levels=1000, spacing="trailing")
+
+
+class Case:
+    """A recorded network, rebuilt, with the conversions between their tensors and clips."""
+
+    def __init__(self, name: str) -> None:
+        self.folder, official = recording(name), config(name)
+        data, model = official["data"], official["model"]
+        self.channels = data["channels"]
+        self.masks = BlockMasks(
+            past=data["num_frames_cond"], target=data["num_frames"], future=data["num_frames_future"]
+        )
+        sizes = [data["image_size"] >> level for level in range(len(model["ch_mult"]))]
+        network = ConcatConfig(
+            width=model["ngf"],
+            multipliers=tuple(model["ch_mult"]),
+            blocks=model["num_res_blocks"],
+            attention=tuple(i for i, s in enumerate(sizes) if s in model["attn_resolutions"]),
+            head_width=None if model["n_head_channels"] == -1 else model["n_head_channels"],
+            dropout=model["dropout"],
+        )
+        self.network = network.build(channels=self.channels, masks=self.masks)
+        weights = concat_weights(self.network, tensors(self.folder / "model.safetensors"))
+        self.network.load_state_dict(weights)
+        self.network.eval()
+
+    def frames(self, image: Tensor) -> Tensor:
+        return image.unflatten(1, (-1, self.channels))
+
+    def clip(self, target: Tensor, known: Tensor) -> Tensor:
+        """Put frames into chronological order: past, target, future."""
+        known = self.frames(known)
+        past, future = known[:, : self.masks.past], known[:, self.masks.past :]
+        return torch.cat([past, self.frames(target), future], dim=1)
+
+    def target(self, clip: Tensor) -> Tensor:
+        end = self.masks.past + self.masks.target
+        return clip[:, self.masks.past : end].flatten(1, 2)
+
+    def labels(self, labels: Tensor) -> Tensor:
+        return labels.float()[:, None].expand(-1, self.masks.frames)
+
+    @property
+    def roles(self) -> Tensor:
+        return roles_from(
+            "K" * self.masks.past + "T" * self.masks.target + "K" * self.masks.future
+        )
+
+
+@pytest.fixture(params=CONCAT)
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
+
+
+@torch.no_grad()
+def test_network(case: Case) -> None:
+    io = tensors(case.folder / "io.safetensors")
+    roles = case.roles.expand(3, -1)
+    for known, expected in (("cond", "output"), ("cond_past_masked", "output_past_masked")):
+        if known in io:
+            output = case.network(case.clip(io["x"], io[known]), case.labels(io["labels"]), roles)
+            agree(case.target(output), io[expected], 1e-5, f"{case.folder.name}: network")
+
+
+def test_loss_and_gradients(case: Case) -> None:
+    recorded = tensors(case.folder / "loss.safetensors")
+    clip = case.clip(recorded["x0"], recorded["cond"])
+    noise = case.clip(recorded["z"], torch.zeros_like(recorded["cond"]))
+    roles = case.roles.expand(len(clip), -1)
+    levels = torch.where(roles == 2, 1000 - recorded["labels"][:, None].float(), 0.0)
+    diffusion = Diffusion(schedule=SCHEDULE, labels="countdown")
+    loss = MaskedLoss(reduction="half_sum").at(
+        case.network, diffusion, clip, roles, levels, noise
+    )
+    name = case.folder.name
+    agree(loss, recorded["loss_per_sample"], 1e-5, f"{name}: loss")
+    agree(loss.mean(), recorded["loss"], 1e-5, f"{name}: loss")
+    loss.mean().backward()
+    gradients = {key: p.grad for key, p in case.network.named_parameters()}
+    norm = torch.stack([g.norm() for g in gradients.values()]).norm()
+    agree(norm, recorded["grad_norm"], 1e-5, f"{name}: gradient norm")
+    for official, gradient in recorded.items():
+        if official.startswith("grad/"):
+            ours = _gradient(case, gradients, official.removeprefix("grad/"))
+            agree(ours, gradient, 1e-4, f"{name}: gradients")
+    absolute = MaskedLoss(reduction="half_sum", norm="absolute")
+    with torch.no_grad():
+        loss = absolute.at(case.network, diffusion, clip, roles, levels, noise)
+    agree(loss.mean(), recorded["loss_L1"], 1e-5, f"{name}: absolute loss")
+
+
+def _gradient(case: Case, gradients: dict[str, Any], official: str) -> Tensor:
+    """Find one official parameter's gradient among ours, by converting marked weights."""
+    names = tensors(case.folder / "model.safetensors")
+    marked = {key: torch.zeros_like(value) for key, value in names.items()}
+    marked[official] = torch.arange(1, names[official].numel() + 1).reshape(names[official].shape)
+    for ours, mark in concat_weights(case.network, marked).items():
+        if mark.any():
+            order = mark.flatten()[mark.flatten() > 0].long() - 1
+            values = torch.empty(names[official].numel())
+            values[order] = gradients[ours].flatten()[mark.flatten() > 0]
+            return values.reshape(names[official].shape)
+    raise AssertionError(f"{official} is lost")
+
+
+def test_schedules(case: Case) -> None:
+    recorded = tensors(case.folder / "schedules.safetensors")
+    cosine = TableSchedule(kind="cosine", levels=1000, max_beta=1.0)
+    for prefix, schedule in (("", SCHEDULE), ("cosine_", cosine)):
+        alphas = schedule.alpha_squared.flip(0)  # the official index 0 is the noisiest
+        what = f"{case.folder.name}: {prefix or 'linear_'}schedule"
+        agree(alphas[:-1], recorded[f"{prefix}alphas"], 1e-5, what)
+        agree(alphas[1:], recorded[f"{prefix}alphas_prev"], 1e-5, what)
+        agree(1 - alphas[:-1] / alphas[1:], recorded[f"{prefix}betas"], 1e-4, what)  # 1 - x/y in float32
+
+
+def test_masks(case: Case) -> None:
+    recorded = tensors(case.folder / "conditioning.safetensors")
+    clip = 2 * recorded["X01"] - 1
+    for variant in ("nomask", "indep", "sync", "allmask"):
+        if f"{variant}/cond" not in recorded:
+            continue
+        drop = {"nomask": 0.0, "indep": 0.5, "sync": 0.5, "allmask": 1.0}[variant]
+        masks = BlockMasks(
+            past=case.masks.past,
+            target=case.masks.target,
+            future=case.masks.future,
+            drop_past=drop,
+            drop_future=drop,
+            synchronised=variant == "sync",
+        )
+        draws = [recorded.get(f"{variant}/u{i}", torch.rand(len(clip))) for i in range(2)]
+        roles = masks.roles_of(*draws)
+        frames = clip[:, : masks.frames]
+        canvas = Diffusion().canvas(frames, frames, roles, torch.zeros(roles.shape))
+        expected = case.clip(recorded[f"{variant}/x"], recorded[f"{variant}/cond"])
+        assert torch.equal(canvas, expected), variant
+
+
+SAMPLERS = [
+    (name, kind)
+    for name in CONCAT
+    for kind in ("ddpm", "ddpm_noclip_nodenoise", "ddpm_just_beta", "ddim", "ddim_noclip", "ddim_tmin")
+    if name == CONCAT[0] or kind in ("ddpm", "ddpm_noclip_nodenoise", "ddim")
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), SAMPLERS)
+@torch.no_grad()
+def test_samplers(name: str, kind: str) -> None:
+    case = Case(name)
+    path = case.folder / f"sampler_{kind}.safetensors"
+    recorded, options = tensors(path), metadata(path)["kwargs"]
+    diffusion = Diffusion(
+        schedule=SCHEDULE,
+        labels="countdown",
+        limits=(-1.0, 1.0) if options["clip_before"] else None,
+        keep_noise=True,
+    )
+    # The official code takes every (1000 // steps)-th level, so 13 steps when asked for 12.
+    levels = [float(n) for n in range(1000, 0, -(1000 // options["subsample_steps"]))]
+    start, noises = recorded["init"], list(recorded["noise"])
+    if "t_min" in options:
+        levels = levels[1:]  # what the official comparison of unlike units comes to
+        alpha, sigma = stations(SCHEDULE, levels)[0][1:]
+        start = alpha * start + sigma * noises.pop(0)
+    extra = options["denoise"] and "t_min" not in options
+    if kind.startswith("ddpm"):
+        variance = "large" if options.get("just_beta") else "small"
+        sampler: Sampler = Ddpm(variance=variance, mcvd_denoise=extra)
+    else:
+        sampler = Ddim(eta=0.0, mcvd_denoise=extra)
+    roles = case.roles
+    known = case.clip(torch.zeros_like(start), recorded["cond"])
+    inner = estimator(case.network, diffusion, known, roles)
+    visited: list[tuple[Tensor, float]] = []
+
+    def estimate(noisy: Tensor, level: float) -> Estimate:
+        visited.append((case.target(noisy), 1000 - level))
+        return inner(noisy, level)
+
+    empty = torch.zeros_like(recorded["cond"])
+    walk = stations(SCHEDULE, [*levels, 0.0])
+    # Our walks draw noise at the last step too, where it has no effect.
+    noises += [torch.zeros_like(start)] * (len(walk) - 1 - len(noises))
+    fresh = iter([case.clip(noise, empty) for noise in noises])
+    final = sampler(case.clip(start, empty), estimate, walk, lambda: next(fresh))
+    if options["denoise"] and "t_min" in options:
+        final = _mcvd_denoise(final, estimate, stations(SCHEDULE, [1000.0, *levels, 0.0]))
+    assert [label for _, label in visited] == recorded["net_labels"].flatten().tolist()
+    for (noisy, _), expected in zip(visited, recorded["net_x"], strict=True):
+        scale = max(1.0, expected.abs().max().item())
+        assert (noisy - expected).abs().max() <= 1e-3 * scale
+    what = f"{case.folder.name}: {kind}"
+    agree(case.target(final), recorded["final"], 1e-3, what)
