@@ -8,7 +8,7 @@ and the five numbers depend on the noise level alone (Karras et al. 2022, Table 
 alpha and sigma).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -57,7 +57,7 @@ class Diffusion:
             step lies between its bounds (Nichol & Dhariwal 2021, Equation 15).
     """
 
-    schedule: Schedule = TableSchedule()
+    schedule: Schedule = field(default_factory=TableSchedule)
     predicts: Literal["noise", "clean", "velocity", "edm"] = "noise"
     labels: Literal["countdown", "step", "log"] = "step"
     data_std: float = 0.5
@@ -85,7 +85,9 @@ class Diffusion:
         """Lay out what the network sees: KNOWN frames, noisy TARGETs, zeros where ABSENT."""
         return compose(known, noisy, roles) * self.reading(levels).scale.to(known.dtype)
 
-    def estimate(self, prediction: Clip, noisy: Clip, levels: Levels) -> Estimate:
+    def estimate(
+        self, prediction: Float[Tensor, "b f out h w"], noisy: Clip, levels: Levels
+    ) -> Estimate:
         """Split `noisy`, at levels above 0, into the parts that the network's output implies.
 
         Args:

@@ -5,9 +5,10 @@ The masks that a model was trained with are also what says which tasks it can do
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Generator, Tensor
 
 from framefill.errors import InputError
@@ -128,40 +129,58 @@ class RandomMasks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseMasks:
-    """One short target block anywhere; every other frame is KNOWN or ABSENT by chance.
+class ContextMasks:
+    """One short target block anywhere; of the frames around it some are KNOWN, others ABSENT.
 
-    With many ABSENT frames a network learns to do without its history, which history guidance
-    needs (`framefill.guidance`) and RaMViD's unconditional rows do not teach.
+    On each side a run of frames at random distances is KNOWN; in some clips single ones of them
+    are dropped too, and in some all. So a network learns every amount of history, none included,
+    which history guidance needs (`framefill.guidance`) and RaMViD's unconditional rows, in which
+    every frame is a target, do not teach.
 
     Args:
         frames: Length of a clip.
         max_target: The length of the target block is uniform on 1..max_target.
-        empty: Probability that all other frames are ABSENT.
+        distant: Probability, for each side, that the run does not begin beside the block.
+        thinned: Probability that single KNOWN frames are dropped, a random share of them.
+        empty: Probability that all frames but the targets are ABSENT.
     """
 
     frames: int
     max_target: int
+    distant: float = 0.25
+    thinned: float = 0.25
     empty: float = 0.1
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_target <= self.frames:
             raise InputError(f"{self} needs 1 <= max_target <= frames")
-        if not 0 <= self.empty <= 1:
-            raise InputError(f"{self} needs empty between 0 and 1")
+        for name in ("distant", "thinned", "empty"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{self} needs {name} between 0 and 1")
 
     def sample(self, clips: int, generator: Generator) -> Roles:
         """Draw the roles of `clips` independent clips: Roles [clips frames]."""
+        draw = partial(torch.rand, generator=generator)
         length = torch.randint(1, self.max_target + 1, (clips, 1), generator=generator)
-        chance = torch.rand(clips, 1, generator=generator)
-        start = (chance * (self.frames - length + 1)).long()
-        density = torch.rand(clips, 1, generator=generator)
-        density[torch.rand(clips, generator=generator) < self.empty] = 0
-        known = torch.rand(clips, self.frames, generator=generator) < density
-        roles = torch.where(known, Role.KNOWN, Role.ABSENT).to(torch.int8)
+        start = (draw(clips, 1) * (self.frames - length + 1)).long()
         position = torch.arange(self.frames)
-        roles[(position >= start) & (position < start + length)] = Role.TARGET
-        return roles
+        target = (position >= start) & (position < start + length)
+        known = self._run(start - position, start, draw)
+        known |= self._run(position - (start + length - 1), self.frames - start - length, draw)
+        kept = torch.where(draw(clips, 1) < self.thinned, draw(clips, 1), 1.0)
+        kept = torch.where(draw(clips, 1) < self.empty, 0.0, kept)
+        known &= draw(clips, self.frames) < kept
+        roles = torch.where(known, Role.KNOWN, Role.ABSENT)
+        return torch.where(target, Role.TARGET, roles).to(torch.int8)
+
+    def _run(
+        self, distance: Int64[Tensor, "b f"], room: Int64[Tensor, "b 1"], draw: partial[Tensor]
+    ) -> Bool[Tensor, "b f"]:
+        """Choose a run of frames on one side of the block, at distances 1..room from it."""
+        clips = len(distance)
+        ends = (draw(clips, 2) * (room + 1)).long()
+        near = torch.where(draw(clips, 1) < self.distant, ends.amin(1, keepdim=True), 0)
+        return (distance > near) & (distance <= ends.amax(1, keepdim=True))
 
     def allows(self, row: str) -> bool:
         """Say whether training shows rows like this one: one short run of targets."""
@@ -180,7 +199,7 @@ class MixedMasks:
         weights: How often each one is drawn, relative to the others.
     """
 
-    parts: tuple[BlockMasks | RandomMasks | SparseMasks, ...]
+    parts: tuple[BlockMasks | RandomMasks | ContextMasks, ...]
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
@@ -210,4 +229,4 @@ class MixedMasks:
         return any(part.allows(row) for part, weight in used if weight > 0)
 
 
-Masks = BlockMasks | RandomMasks | SparseMasks | MixedMasks
+Masks = BlockMasks | RandomMasks | ContextMasks | MixedMasks

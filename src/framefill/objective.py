@@ -22,7 +22,7 @@ class MaskedLoss:
         reduction: "target_mean" over the values of TARGET frames (RaMViD, Equation 9);
             "half_sum" of squares, or the sum of absolute errors, over them (MCVD's code: its
             gradient clipping at 1 means what it meant only with this scale); "clip_mean" over
-            all frames, KNOWN ones with target zero (RaMViD with exclude_conditional off).
+            all frames, KNOWN ones without noise (RaMViD with exclude_conditional off).
         known_level: KNOWN frames get a little noise, at a level uniform in 0..known_level that
             the network is told, against drift in long videos.
     """
@@ -81,12 +81,13 @@ class MaskedLoss:
         if valid is not None:
             clip = torch.where(valid, clip, 0.0)
             weight = weight & valid
+        if self.reduction == "clip_mean":
+            noise = noise * having(roles, Role.TARGET)
         noisy = diffusion.noisy(clip, noise, levels)
         canvas = diffusion.canvas(noisy, noisy, roles, levels)
         prediction = denoiser(canvas, diffusion.told(levels), roles)[:, :, : clip.shape[2]]
         target = diffusion.target(clip, noise, levels)
         if self.reduction == "clip_mean":
-            target = target * weight
             weight = torch.ones_like(weight) if valid is None else valid.expand(clip.shape)
         return self._reduce(torch.where(weight, prediction - target, 0.0), weight)
 

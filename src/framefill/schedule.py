@@ -8,7 +8,7 @@ tables, the standard deviation of the noise for `LogNormalSchedule`.
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64
@@ -18,29 +18,6 @@ from framefill.errors import InputError
 from framefill.types import Levels
 
 PerFrame64 = Float64[Tensor, "b f 1 1 1"]
-
-
-@runtime_checkable
-class Schedule(Protocol):
-    """Noise levels: their scales, how training draws them and how sampling walks down them."""
-
-    def scales(self, levels: Levels) -> tuple[PerFrame64, PerFrame64]:
-        """Return (alpha, sigma) of each frame, in float64."""
-        ...
-
-    def draw(self, clips: int, generator: Generator) -> Float[Tensor, " clips"]:
-        """Draw one training level above 0 for each clip."""
-        ...
-
-    def draw_up_to(
-        self, level: float, clips: int, frames: int, generator: Generator
-    ) -> Float[Tensor, "clips frames"]:
-        """Draw levels evenly from 0..level, one per frame."""
-        ...
-
-    def descent(self, steps: int | tuple[int, ...]) -> list[float]:
-        """Return the levels of a walk, noisiest first and 0 last: one more than its steps."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,3 +173,6 @@ class LogNormalSchedule:
         high, low = self.highest ** (1 / self.rho), self.lowest ** (1 / self.rho)
         fractions = [i / (steps - 1) if steps > 1 else 0.0 for i in range(steps)]
         return [(high + part * (low - high)) ** self.rho for part in fractions] + [0.0]
+
+
+Schedule = TableSchedule | LogNormalSchedule

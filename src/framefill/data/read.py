@@ -1,36 +1,31 @@
 """Videos, folders of images and array files, read into one `Video`."""
 
+import itertools
 import re
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import supported_np_pix_fmts
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-from framefill.data.video import Part, Video, as_frames
+from framefill.data.video import BROKEN, Part, Video, as_frames, first_line, load_npy, load_npz
 from framefill.errors import InputError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-# Formats that name other files or addresses (playlists) are left out: a clip from a stranger must
-# not make us open anything else.
+# Without playlists, which name other files and addresses: a stranger's clip must open nothing else.
 CONTAINERS = (
-    "mov,matroska,webm,avi,gif,mpeg,mpegts,mpegvideo,flv,ogg,asf,apng,h264,hevc,m4v,mjpeg,ivf,nut,"
-    "mxf,yuv4mpegpipe,obu,dv,rm,wtv,3gp"
+    "mov,matroska,avi,gif,mpeg,mpegts,mpegvideo,flv,ogg,asf,h264,hevc,mjpeg,ivf,yuv4mpegpipe"
 )
-BROKEN_ARRAY = (
-    *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, OverflowError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
-)
-BROKEN_IMAGE = (OSError, ValueError, EOFError, SyntaxError, struct.error, zlib.error)
+BROKEN_IMAGE = (*BROKEN, Image.DecompressionBombError)
 
 
 def to_video(source: Video | Shaped[np.ndarray, "..."] | Path | str) -> Video:
@@ -88,9 +83,9 @@ def read(
         raise InputError(f"{path} is empty: give another file")
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _read_npy(path, part)
+        return load_npy(path, part)
     if suffix == ".npz":
-        return _read_npz(path, part)
+        return load_npz(path, part)
     if suffix in IMAGES:
         return _read_pages(path, part)
     return _read_stream(path, part)
@@ -107,11 +102,11 @@ class _Frames:
         if not self.count:
             self.part.check_bytes(self.part.frames or 1, frame.shape, frame.itemsize, self.name)
             self.array = np.empty((self.part.frames or 1, *frame.shape), frame.dtype)
-        first = self.array[0]
-        if (frame.shape, frame.dtype) != (first.shape, first.dtype):
+        shape, dtype = self.array.shape[1:], self.array.dtype
+        if (frame.shape, frame.dtype) != (shape, dtype):
             raise InputError(
-                f"{label} is {_described(frame)} but the first frame is {_described(first)}: "
-                f"all frames need one size and kind"
+                f"{label} is {frame.shape} of {frame.dtype} and the first frame {shape} of {dtype} "
+                f"(height, width, channels): all frames need one size and kind"
             )
         if self.count == len(self.array):
             self.part.check_bytes(self.count + 1, frame.shape, frame.itemsize, self.name)
@@ -128,26 +123,67 @@ class _Frames:
         self.array.resize((count, *self.array.shape[1:]), refcheck=False)
 
 
-def _described(frame: Shaped[np.ndarray, "h w c"]) -> str:
-    return f"{frame.shape[1]}x{frame.shape[0]} with {frame.shape[2]} channels of {frame.dtype}"
+def _read_pages(path: Path, part: Part) -> Video:
+    frames = _Frames(part, str(path))
+    with _opened(path, part) as image:
+        # The further pictures in a camera's file (MPO) are other views, not other frames.
+        pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        for page in part.of(pages, str(path)):
+            frames.add(_picture(image, page, path), f"page {page} of {path}")
+    return Video(frames.finish(), source=str(path))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _read_folder(folder: Path, part: Part) -> Video:
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
+    paths = sorted((path for path in paths if not path.name.startswith(".")), key=_natural)
+    if not paths:
+        raise InputError(f"{folder} holds no images ({' '.join(IMAGES)}): give a folder of frames")
+    frames = _Frames(part, str(folder))
+    for index in part.of(len(paths), str(folder)):
+        with _opened(paths[index], part) as image:
+            frames.add(_picture(image, 0, paths[index]), str(paths[index]))
+    return Video(frames.finish(), source=str(folder))
 
 
-# Videos, by FFmpeg
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
-class _Damage(Exception):
-    """The rest of the file can't be trusted; the message says why."""
+@contextmanager
+def _opened(path: Path, part: Part) -> Iterator[Image.Image]:
+    try:
+        image = Image.open(path)
+    except BROKEN_IMAGE as error:
+        raise InputError(f"{path} can't be read as an image ({first_line(error)})") from error
+    with image:
+        part.check_bytes(1, (image.height, image.width, 1), 1, str(path))
+        yield image
+
+
+def _picture(image: Image.Image, page: int, path: Path) -> Shaped[np.ndarray, "h w c"]:
+    try:
+        image.seek(page)
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            return _on_black(np.asarray(upright.convert("RGBA")))
+        if upright.mode in ("L", "F") or upright.mode.startswith("I;16"):
+            gray = np.asarray(upright)
+            return gray.astype(gray.dtype.newbyteorder("="))[..., None]
+        if upright.mode == "1":
+            return np.asarray(upright.convert("L"))[..., None]
+        if upright.mode != "I":
+            return np.asarray(upright.convert("RGB"))
+    except BROKEN_IMAGE as error:
+        raise InputError(f"{path} can't be read as an image ({first_line(error)})") from error
+    raise InputError(f"{path} has 32-bit integers: save the frames as an .npy array of float32")
 
 
 def _read_stream(path: Path, part: Part) -> Video:
-    name = str(path)
+    name, file = str(path), path.absolute()  # since 12:30.mp4 could be an address
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     try:
-        container = av.open(name, container_options=options, metadata_errors="replace")
+        container = av.open(file, container_options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise InputError(
             f"{name} can't be opened as a video ({error.strerror}): give a video, a folder of "
@@ -155,66 +191,61 @@ def _read_stream(path: Path, part: Part) -> Video:
         ) from error
     with container:
         stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream):
-            raise InputError(f"{name} has no video stream: give a file with pictures")
-        part.check_bytes(part.frames or 1, (stream.height, stream.width, 1), 1, name)
+        if not isinstance(stream, VideoStream) or not _usable(stream):
+            raise InputError(f"{name} has no video stream that FFmpeg decodes: give another file")
+        channels = 1 if (stream.pix_fmt or "").startswith("gray") else 3
+        part.check_bytes(part.frames or 1, (stream.height, stream.width, channels), 1, name)
         # Frame threads can hang on a damaged file once anyone has called av.logging.set_level.
         stream.thread_type = "NONE"
         frames, seen, damage = _collected(container, stream, part, name)
         rate = stream.average_rate or stream.guessed_rate
-    if frames.count != part.frames:
-        _refuse_short(path, part, frames.count, seen, damage)
+    count = frames.count
+    if damage and count != part.frames:
+        remedy = f"frames={count} reads the part before" if count else "give another file"
+        raise InputError(f"{name} is damaged after {seen} frames ({damage}): {remedy}")
+    if count != part.frames:
+        part.of(seen, name)
     return Video(frames.finish(), fps=float(rate) if rate else None, source=name)
+
+
+def _usable(stream: VideoStream) -> bool:
+    known: object = stream.codec_context  # None without a decoder, whatever PyAV's types say
+    return known is not None and not stream.disposition & Disposition.attached_pic
 
 
 def _collected(
     container: InputContainer, stream: VideoStream, part: Part, name: str
 ) -> tuple[_Frames, int, str]:
-    """The frames of the part, how many were decoded for it, and what is wrong with the next."""
-    frames, seen, converter = _Frames(part, name), 0, VideoReformatter()
+    """The frames of the part, how many were decoded for it, and what is wrong behind them."""
+    frames, seen, converter, cut = _Frames(part, name), 0, VideoReformatter(), _cut_off(Path(name))
     try:
-        for frame in _decoded(container, stream):
+        shown = _decoded(container, stream)
+        if cut:  # the last frame may be half a frame
+            shown = (frame for frame, _ in itertools.pairwise(shown))
+        for frame in shown:
             if seen >= part.start and (seen - part.start) % part.every == 0:
                 frames.add(_pixels(frame, converter, name), f"frame {seen} of {name}")
                 if frames.count == part.frames:
                     break
             seen += 1
-    except av.FFmpegError as error:
-        return frames, seen, str(error.strerror)
-    except _Damage as error:
-        return frames, seen, str(error)
-    return frames, seen, ""
+    except (av.FFmpegError, EOFError) as error:
+        return frames, seen, getattr(error, "strerror", None) or str(error)
+    return frames, seen, cut
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
     # Decoders give frames in the order of display; time stamps are worse (AVI has wrong ones).
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise _Damage("a packet is cut short")
+            raise EOFError("a packet is cut short")
         for frame in packet.decode():
             if frame.is_corrupt:
-                raise _Damage("a frame is decoded only in part")
+                raise EOFError("a frame is decoded only in part")
             yield frame
 
 
-def _refuse_short(path: Path, part: Part, count: int, seen: int, damage: str) -> None:
-    """Raise if the end of the file came too early: for the user's wish, or for the file's own."""
-    damage = damage or _cut_off(path)
-    if damage and count:
-        raise InputError(
-            f"{path} is damaged after frame {seen - 1} ({damage}): frames={count} reads the "
-            f"{count} before that"
-        )
-    if damage:
-        raise InputError(f"{path} is damaged ({damage}) before any frame: give another file")
-    part.of(seen, str(path))
-
-
 def _cut_off(path: Path) -> str:
-    """What shows that the end of the file is missing, where its format lets one know.
-
-    FFmpeg ends without an error on a Matroska, AVI or GIF file that was cut off.
-    """
+    """What shows that the end of a Matroska, AVI or GIF file is missing; FFmpeg doesn't tell."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4096)
@@ -223,11 +254,11 @@ def _cut_off(path: Path) -> str:
     declared = 0
     if head[:4] == b"RIFF":
         declared = 8 + int.from_bytes(head[4:8], "little")
-    elif head[:4] == b"\x1a\x45\xdf\xa3" and (at := head.find(b"\x18\x53\x80\x67")) > 0:
+    elif head[:4] == b"\x1a\x45\xdf\xa3" and (at := head.find(b"\x18\x53\x80\x67", 0, 4000)) > 0:
         length = 9 - head[at + 4].bit_length()  # leading zeros tell how long the number is
         value = int.from_bytes(head[at + 4 : at + 4 + length], "big") - (1 << 7 * length)
-        unknown = (1 << 7 * length) - 1  # a live recording
-        declared = 0 if value == unknown else at + 4 + length + value
+        if value != (1 << 7 * length) - 1:  # a live recording, of unknown length
+            declared = at + 4 + length + value
     elif head[:3] == b"GIF" and not tail.endswith(b";"):
         return "the end of the file is missing"
     return f"the file has {size} of its {declared} bytes" if declared > size else ""
@@ -257,10 +288,10 @@ def _upright(
     pixels: Shaped[np.ndarray, "h w c"], frame: av.VideoFrame, name: str
 ) -> Shaped[np.ndarray, "y x c"]:
     """Apply the display matrix: x' = a x + c y, y' = b x + d y."""
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
+    matrix = cast(Mapping[str, Any], frame.side_data).get("DISPLAYMATRIX")
+    if matrix is None:
         return pixels
-    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
     if (a or d) and (b or c):
         raise InputError(f"{name} is to be shown at an odd angle: turn it upright first")
     if b or c:

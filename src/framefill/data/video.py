@@ -11,15 +11,17 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Shaped
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from PIL import Image
 
 from framefill.errors import InputError
 
 DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
-BROKEN_ARRAY = (
-    *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, OverflowError),
+BROKEN = (  # what libraries raise for damaged files
+    *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, OverflowError, TypeError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths: the integers that Pillow uses
 
 
@@ -94,25 +96,16 @@ class Part:
             raise InputError(f"every={self.every} never moves on: use 1 for all frames")
 
     def of(self, total: int, source: str) -> range:
-        """The frames to take from a source that has `total`.
-
-        Raises:
-            InputError: the source has too few frames; says how many it has.
-        """
+        """The frames to take from a source that has `total`; InputError if they are too few."""
         available = range(self.start, total, self.every)
         if not total:
             raise InputError(f"{source} holds no frames: give another file")
         if not available:
-            raise InputError(
-                f"{source} has {total} frames, so start={self.start} is past its end: "
-                f"choose 0 to {total - 1}"
-            )
+            raise InputError(f"{source} has {total} frames: start={self.start} is past its end")
         if self.frames is not None and self.frames > len(available):
-            start = f" from start={self.start}" if self.start else ""
-            steps = f" in steps of {self.every}" if self.every > 1 else ""
             raise InputError(
-                f"{source} has {total} frames, too few for frames={self.frames}{start}{steps}: "
-                f"ask for at most {len(available)}"
+                f"{source} has {total} frames, too few for frames={self.frames} with "
+                f"start={self.start} and every={self.every}: ask for at most {len(available)}"
             )
         return available[: self.frames]
 
@@ -138,22 +131,12 @@ def as_frames(array: Shaped[np.ndarray, "..."], name: str) -> Shaped[np.ndarray,
     Raises:
         InputError: other axes, an axis of length 0, or values of another dtype.
     """
-    if array.dtype.name not in DTYPES:
-        raise InputError(
-            f"{name} has values of dtype {array.dtype}: convert them to one of {', '.join(DTYPES)}"
-        )
-    if array.ndim not in (3, 4):
-        raise InputError(
-            f"{name} has shape {array.shape}: give [frames, height, width, channels], or "
-            f"[frames, height, width] for gray"
-        )
-    if 0 in array.shape:
-        raise InputError(f"{name} has shape {array.shape}, which holds nothing: give some frames")
+    _refuse_unusable(array, name)
     if isinstance(array, np.ma.MaskedArray) and array.mask.any():
         if array.dtype.kind != "f":
             raise InputError(
-                f"{name} masks some values of dtype {array.dtype}, which has no NaN for missing "
-                f"data: convert it to float32"
+                f"{name} masks values of dtype {array.dtype}, which has no NaN for missing data: "
+                f"convert it to float32"
             )
         array = array.filled(np.nan)
     native = np.asarray(array).astype(array.dtype.newbyteorder("="), copy=False)
@@ -164,7 +147,7 @@ def load_npy(path: Path, part: Part) -> Video:
     """Read an array file; only the frames that are asked for are loaded."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except BROKEN_ARRAY as error:
+    except BROKEN as error:
         raise InputError(f"{path} can't be read as an array ({first_line(error)})") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of arrays: name it .npz")
@@ -182,28 +165,60 @@ def load_npz(path: Path, part: Part) -> Video:
                     f"the video 'frames'"
                 )
             name = "frames" if "frames" in names else names[0]
-            _check_member(archive.getinfo(f"{name}.npy"), part, path)
+            wanted = [name, "fps"] if name == "frames" and "fps" in names else [name]
+            for each in wanted:
+                _check_member(archive, f"{each}.npy", part, path)
         with np.load(path, allow_pickle=False) as arrays:
-            array = arrays[name]
-            fps = float(arrays["fps"]) if name == "frames" and "fps" in names else None
+            array, *rate = [arrays[each] for each in wanted]
+            fps = float(rate[0].item()) if rate else None
     except InputError:
         raise
-    except BROKEN_ARRAY as error:
+    except BROKEN as error:
         raise InputError(f"{path} can't be read as arrays ({first_line(error)})") from error
     return replace(_selected(array, part, str(path)), fps=fps)
 
 
-def _check_member(member: zipfile.ZipInfo, part: Part, path: Path) -> None:
-    # No more than this is ever unpacked, whatever shape the header inside declares.
-    if member.file_size > part.limit_bytes + 2**16:
+def _check_member(archive: zipfile.ZipFile, member: str, part: Part, path: Path) -> None:
+    # Neither the bytes that are unpacked nor the array that the header declares may be too large.
+    size = archive.getinfo(member).file_size
+    if size <= part.limit_bytes + 2**16:
+        with archive.open(member) as file:
+            first = read_magic(file) == (1, 0)
+            shape, _, dtype = (read_array_header_1_0 if first else read_array_header_2_0)(file)
+        size = max(size, math.prod(shape) * dtype.itemsize)
+    if size > part.limit_bytes + 2**16:
         raise InputError(
-            f"{path} unpacks to {member.file_size / 2**20:.1f} MiB, above the limit of "
-            f"{part.limit_bytes / 2**20:.1f} MiB: save it as .npy, which can be read in parts"
+            f"{path} unpacks to {size / 2**20:.1f} MiB, above the limit of "
+            f"{part.limit_bytes / 2**20:.1f} MiB: save it as .npy, which is read in parts"
         )
 
 
 def _selected(array: Shaped[np.ndarray, "..."], part: Part, name: str) -> Video:
-    frames = as_frames(array[:0], name) 
+    _refuse_unusable(array, name)
+    chosen = part.of(len(array), name)
+    part.check_bytes(len(chosen), array.shape[1:], array.itemsize, name)
+    frames = np.array(array[chosen.start : chosen.stop : chosen.step])
+    return Video(as_frames(frames, name), source=name)
+
+
+def _refuse_unusable(array: Shaped[np.ndarray, "..."], name: str) -> None:
+    if array.dtype.name not in DTYPES:
+        raise InputError(
+            f"{name} has values of dtype {array.dtype}: convert them to one of {', '.join(DTYPES)}"
+        )
+    if array.ndim not in (3, 4):
+        raise InputError(
+            f"{name} has shape {array.shape}: give [frames, height, width, channels], or "
+            f"[frames, height, width] for gray"
+        )
+    if 0 in array.shape:
+        raise InputError(f"{name} has shape {array.shape}, which holds nothing: give some frames")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
 
 def _with_channels(
     frames: Shaped[np.ndarray, "f h w c"], channels: int, name: str
@@ -216,8 +231,10 @@ def _with_channels(
         case 3, 1:
             return np.stack([_luma(frame) for frame in frames])
         case 4, 3:
-            _refuse_transparency(frames[..., 3], name)
-            return np.ascontiguousarray(frames[..., :3])
+            opaque = 1 if frames.dtype.kind == "f" else np.iinfo(frames.dtype).max
+            if (frames[..., 3] == opaque).all():
+                return np.ascontiguousarray(frames[..., :3])
+            raise InputError(f"{name} has alpha below {opaque}: compose it on a background first")
     order = ": put the channel axis last" if frames.shape[1] in (1, 3, 4) else ""
     raise InputError(
         f"{name} has {frames.shape[3]} channels and the model needs {channels}: only 1 to 3, "
@@ -228,23 +245,14 @@ def _with_channels(
 def _luma(frame: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w 1"]:
     if frame.dtype.kind == "f":
         weights = (np.array(LUMA) / sum(LUMA)).astype(frame.dtype)
-        return (frame * weights).sum(axis=2, keepdims=True, dtype=frame.dtype)
+        return np.asarray((frame * weights).sum(axis=2, keepdims=True, dtype=frame.dtype))
     total = (frame.astype(np.int64) * np.array(LUMA)).sum(axis=2, keepdims=True)
-    return ((total + 2**15) >> 16).astype(frame.dtype)
-
-
-def _refuse_transparency(alpha: Shaped[np.ndarray, "f h w"], name: str) -> None:
-    opaque = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
-    if not (alpha == opaque).all():
-        raise InputError(
-            f"{name} has an alpha channel below {opaque}: compose it on a background first"
-        )
+    return np.asarray((total + 2**15) >> 16, frame.dtype)
 
 
 def _cropped(
     frames: Shaped[np.ndarray, "f h w c"], height: int, width: int
-) -> tuple[Shaped[np.ndarray, "f y x c"], tuple[float, float, float, float]]:
-    """The frames, and the box (left, top, right, bottom) in them that becomes the new frame."""
+) -> tuple[Shaped[np.ndarray, "f y x c"], Box]:
     rows, columns = frames.shape[1:3]
     scale = max(height / rows, width / columns)
     if scale == 1:  # on whole pixels, so that values stay as they are
@@ -257,10 +265,7 @@ def _cropped(
 
 
 def _resized(
-    frames: Shaped[np.ndarray, "f h w c"],
-    size: tuple[int, int],
-    box: tuple[float, float, float, float],
-    name: str,
+    frames: Shaped[np.ndarray, "f h w c"], size: tuple[int, int], box: Box, name: str
 ) -> Shaped[np.ndarray, "f y x c"]:
     resized = np.empty((len(frames), size[1], size[0], frames.shape[3]), frames.dtype)
     for index, frame in enumerate(frames):
@@ -280,9 +285,7 @@ def _resized(
 
 
 def _resized_plane(
-    plane: Shaped[np.ndarray, "h w"],
-    size: tuple[int, int],
-    box: tuple[float, float, float, float],
+    plane: Shaped[np.ndarray, "h w"], size: tuple[int, int], box: Box
 ) -> Shaped[np.ndarray, "y x"]:
     exact = plane if plane.dtype == np.uint8 else plane.astype(np.float32)
     image = Image.fromarray(exact).resize(size, Image.Resampling.BICUBIC, box=box)
@@ -290,4 +293,4 @@ def _resized_plane(
     if plane.dtype.kind == "f" or plane.dtype == np.uint8:
         return values.astype(plane.dtype)
     limits = np.iinfo(plane.dtype)  # bicubic overshoots at edges
-    return np.clip(np.rint(values), limits.min, limits.max).astype(plane.dtype)
+    return np.asarray(np.clip(np.rint(values), limits.min, limits.max), plane.dtype)

@@ -1,6 +1,7 @@
 """Layers that the 2-D and the 3-D U-Net share."""
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -28,6 +29,14 @@ def sinusoids(
     if order == "cos-sin":
         waves.reverse()
     return F.pad(torch.cat(waves, dim=1), (0, width % 2))
+
+
+def single_on_cpu(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Call in float32 on CPUs, where half precision slows down all but dense convolutions."""
+    if tensors[0].device.type != "cpu":
+        return function(*tensors)
+    with torch.autocast("cpu", enabled=False):
+        return function(*(tensor.float() for tensor in tensors))
 
 
 class LevelEmbedding(nn.Module):
@@ -83,6 +92,6 @@ class SelfAttention(nn.Module):
         tokens = self.norm(features).flatten(2).transpose(1, 2)
         split = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = split.unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = single_on_cpu(F.scaled_dot_product_attention, query, key, value)
         update = self.out(mixed.transpose(1, 2).flatten(2)).transpose(1, 2)
         return (features + update.reshape(features.shape)) * self.scale

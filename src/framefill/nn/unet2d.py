@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from framefill.nn.layers import SelfAttention
+from framefill.nn.layers import SelfAttention, single_on_cpu
 from framefill.nn.unet import Step, UNet
 
 SQRT_HALF = math.sqrt(0.5)
@@ -63,11 +63,13 @@ class SmoothResample(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
         """Return features at half or double the resolution."""
+        return single_on_cpu(self._filter, features)
+
+    def _filter(self, features: Tensor) -> Tensor:
         channels = features.shape[1]
         kernel = self.kernel.to(features.dtype).expand(channels, -1, -1, -1)
-        if self.direction == "down":
-            return F.conv2d(features, kernel, stride=2, padding=1, groups=channels)
-        return F.conv_transpose2d(features, kernel, stride=2, padding=1, groups=channels)
+        convolve = F.conv2d if self.direction == "down" else F.conv_transpose2d
+        return convolve(features, kernel, stride=2, padding=1, groups=channels)
 
 
 class ResidualBlock2d(nn.Module):

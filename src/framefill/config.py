@@ -1,0 +1,174 @@
+"""Everything that a training run depends on, as one immutable value.
+
+Small parts (masks, schedule, sampler, loss) are their own configuration: the value is the object.
+Only what is heavy or holds state (network, data, optimiser) has a separate config.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from framefill.data.digits import DigitsConfig
+from framefill.diffusion import Diffusion
+from framefill.errors import InputError
+from framefill.masks import Masks
+from framefill.model import ModelConfig, SamplerConfig
+from framefill.nn.config import NetworkConfig
+from framefill.normalise import Normaliser
+from framefill.objective import MaskedLoss
+from framefill.sampling import DpmSolver2M
+from framefill.serialise import from_data, read_json, to_data
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How the weights move: Adam with warm-up, clipping and an average of the weights."""
+
+    steps: int = 100_000
+    """Optimiser steps."""
+    batch: int = 64
+    """Clips per step."""
+    lr: float = 2e-4
+    """Learning rate after the warm-up."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of Adam's averages."""
+    eps: float = 1e-8
+    """Adam's epsilon."""
+    warmup: int = 1000
+    """Steps in which the learning rate rises linearly from 0."""
+    decay: float = 0.0
+    """Share of the steps, at the end, in which the learning rate falls linearly to 0."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient; longer ones are shortened to it."""
+    ema: float = 0.999
+    """Rate of the weights' moving average, in both papers a constant."""
+    ema_power: float = 0.0
+    """Above 0: rate (1 - 1/step)^(power + 1) instead, so that the average forgets its start."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+        for name in ("lr", "eps", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} {getattr(self, name)} must be above 0")
+        if self.warmup < 0 or self.ema_power < 0:
+            raise InputError(f"warmup {self.warmup} and ema_power {self.ema_power} must be at least 0")
+        if not 0 <= self.decay <= 1 or not 0 <= self.ema < 1:
+            raise InputError(f"decay {self.decay} and ema {self.ema} must be between 0 and 1")
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0; the first of a warm-up is 0."""
+        rise = min(step / self.warmup, 1.0) if self.warmup else 1.0
+        fall = min((self.steps - step) / (self.decay * self.steps), 1.0) if self.decay else 1.0
+        return self.lr * rise * max(fall, 0.0)
+
+    def ema_at(self, step: int) -> float:
+        """Return the moving average's rate after `step` steps."""
+        return (1 - 1 / step) ** (self.ema_power + 1) if self.ema_power else self.ema
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What a run writes, and when."""
+
+    log_every: int = 50
+    """Steps between lines in metrics.jsonl."""
+    sample_every: int = 2000
+    """Steps between pictures of filled clips; 0: none."""
+    save_every: int = 1000
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Newest checkpoints kept; older ones are removed."""
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.sample_every < 0:
+            raise InputError(f"sample_every {self.sample_every} must be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One training run."""
+
+    data: DigitsConfig
+    """The clips."""
+    masks: Masks
+    """Which frames are known, which are targets."""
+    network: NetworkConfig
+    """The network."""
+    diffusion: Diffusion = field(default_factory=Diffusion)
+    """Noise levels, and what the network's output means."""
+    loss: MaskedLoss = field(default_factory=MaskedLoss)
+    """How errors are counted."""
+    normaliser: Normaliser = field(default_factory=Normaliser)
+    """Between the data's units and the model's range."""
+    sampler: SamplerConfig = field(default_factory=DpmSolver2M)
+    """The trained model's own sampler."""
+    guidance: float = 1.0
+    """The trained model's own history guidance; 1: none."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """How the weights move."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """What the run writes, and when."""
+    seed: int = 0
+    """Seed of weights, data order, masks and noise."""
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    """Of the network's arithmetic; auto: bfloat16 on CUDA."""
+    workers: int = 0
+    """Processes that make clips beside the training."""
+
+    def __post_init__(self) -> None:
+        self.model()
+
+    def model(self) -> ModelConfig:
+        """Return the configuration of the model that the run trains."""
+        return ModelConfig(
+            height=self.data.height,
+            width=self.data.width,
+            channels=self.data.channels,
+            network=self.network,
+            masks=self.masks,
+            diffusion=self.diffusion,
+            normaliser=self.normaliser,
+            sampler=self.sampler,
+            guidance=self.guidance,
+        )
+
+
+def read_config(path: Path) -> Config:
+    """Read a config from a JSON file.
+
+    Raises:
+        InputError: a key is unknown, missing or malformed; the message has its path.
+    """
+    return from_data(read_json(path), Config, source=str(path))
+
+
+def difference(ours: Config, theirs: Config) -> list[str]:
+    """Return one line for each value that differs between two configs.
+
+    >>> from dataclasses import replace
+    >>> from framefill.recipes import recipe
+    >>> a = recipe("digits")
+    >>> difference(a, replace(a, seed=3))
+    ['seed: 0 -> 3']
+    """
+    left, right = _flat(to_data(ours)), _flat(to_data(theirs))
+    names = dict.fromkeys([*left, *right])
+    return [
+        f"{name}: {left.get(name, 'nothing')} -> {right.get(name, 'nothing')}"
+        for name in names
+        if left.get(name) != right.get(name)
+    ]
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, str]:
+    if not isinstance(data, dict):
+        return {prefix.rstrip("."): json.dumps(data)}
+    parts = [_flat(value, f"{prefix}{name}.") for name, value in data.items()]
+    return {name: value for part in parts for name, value in part.items()}
+

@@ -1,0 +1,297 @@
+"""The user's verbs: predict, rewind, interpolate, fill, upsample and generate."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from framefill.data.read import to_video
+from framefill.data.video import Video
+from framefill.device import Precision, choose_device
+from framefill.errors import InputError, suggestion
+from framefill.filled import Filled
+from framefill.model import CARD, CONFIG, WEIGHTS, Model, SamplerConfig, load_model
+from framefill.randomness import generator_for
+from framefill.roles import check_row
+from framefill.rollout import plan
+from framefill.sampling import Ddim, Ddpm, DpmSolver2M
+from framefill.types import Clip
+
+SamplerName = Literal["ddpm", "ddim", "dpm++"]
+SAMPLERS: dict[str, SamplerConfig] = {"ddpm": Ddpm(), "ddim": Ddim(), "dpm++": DpmSolver2M()}
+Source = Video | Shaped[np.ndarray, "..."] | Path | str
+CARRIED = Path(__file__).parent / "models"  # the models that ship with the package
+STREAM_FILL = 2  # what a key of randomness is for
+
+
+class Options(TypedDict, total=False):
+    """What every verb takes; the meaning and the defaults are those of `Settings`."""
+
+    samples: int
+    sampler: SamplerName | SamplerConfig | None
+    steps: int | None
+    guidance: float | None
+    device: str
+    precision: Precision
+    seed: int
+    batch: int
+    progress: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to fill frames.
+
+    Args:
+        samples: Different ways to fill them.
+        sampler: "ddpm", "ddim", "dpm++" or a sampler; None: the model's own.
+        steps: Denoiser evaluations per window; None: the sampler's own.
+        guidance: History guidance, 1 for none; None: the model's own.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: Of the network's arithmetic: "auto", "float32" or "bfloat16".
+        seed: Of all noise. The same seed gives the same frames, whatever the batch size.
+        batch: Samples that are filled at once.
+        progress: Show a progress bar.
+    """
+
+    samples: int = 1
+    sampler: SamplerName | SamplerConfig | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    seed: int = 0
+    batch: int = 16
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed} must be at least 0")
+        if isinstance(self.sampler, str) and self.sampler not in SAMPLERS:
+            raise InputError(
+                f"no sampler {self.sampler!r}{suggestion(self.sampler, SAMPLERS)}; "
+                f"there are: {', '.join(SAMPLERS)}"
+            )
+        if self.precision not in get_args(Precision):
+            raise InputError(f"no precision {self.precision!r}: use {', '.join(get_args(Precision))}")
+
+    def sampler_for(self, model: Model) -> SamplerConfig:
+        """Return the sampler to use with a model."""
+        chosen = self.sampler or model.config.sampler
+        sampler = SAMPLERS[chosen] if isinstance(chosen, str) else chosen
+        return sampler if self.steps is None else replace(sampler, steps=self.steps)
+
+
+@dataclass(frozen=True)
+class Filler:
+    """A model with the user's verbs.
+
+    Every verb takes a video as a path, a `Video` or an array [f h w c] or [f h w] in the units of
+    the model's data, and the options of `Settings`; every verb returns `Filled` frames.
+    """
+
+    model: Model
+
+    def predict(self, video: Source, frames: int, **options: Unpack[Options]) -> Filled:
+        """Fill in `frames` frames after the end of a video."""
+        given = to_video(video)
+        return self._fill(given, "K" * len(given.frames) + "T" * _count(frames, "frames"), options)
+
+    def rewind(self, video: Source, frames: int, **options: Unpack[Options]) -> Filled:
+        """Fill in `frames` frames before the start of a video."""
+        given = to_video(video)
+        return self._fill(given, "T" * _count(frames, "frames") + "K" * len(given.frames), options)
+
+    def interpolate(self, video: Source, between: int, **options: Unpack[Options]) -> Filled:
+        """Fill in `between` frames between each two frames of a video.
+
+        The frame rate stays, so the result plays in slow motion; see `upsample` for the other.
+        """
+        given = to_video(video)
+        if len(given.frames) < 2:
+            raise InputError("interpolation needs at least 2 frames, but the video has 1")
+        gap = "T" * _count(between, "between")
+        return self._fill(given, gap.join("K" * len(given.frames)), options)
+
+    def upsample(self, video: Source, factor: int, **options: Unpack[Options]) -> Filled:
+        """Multiply the frame rate of a video: fill in factor - 1 frames between each two."""
+        given = to_video(video)
+        if factor < 2:
+            raise InputError(f"factor {factor} leaves nothing to fill: use 2 or more")
+        if len(given.frames) < 2:
+            raise InputError("upsampling needs at least 2 frames, but the video has 1")
+        row = ("T" * (factor - 1)).join("K" * len(given.frames))
+        faster = replace(given, fps=given.fps and given.fps * factor)
+        return self._fill(faster, row, options)
+
+    def fill(
+        self,
+        video: Source,
+        known: Sequence[int] | None = None,
+        *,
+        roles: str | None = None,
+        **options: Unpack[Options],
+    ) -> Filled:
+        """Fill in any frames of a video.
+
+        Args:
+            video: The video; what its unknown frames hold is not read.
+            known: Positions of the frames that are given; all others are filled in. None: frames
+                that are NaN throughout are filled in.
+            roles: Instead of `known`, one letter per frame: K given, T to be filled in, - neither.
+            **options: See `Settings`.
+        """
+        given = to_video(video)
+        if known is not None and roles is not None:
+            raise InputError("known and roles say the same in two ways: give one of them")
+        row = roles or _row_of(given, known)
+        if len(row) != len(given.frames):
+            raise InputError(f"{len(row)} roles for a video of {len(given.frames)} frames: one each")
+        check_row(row)
+        kept = [i for i, letter in enumerate(row) if letter == "K"]
+        return self._fill(replace(given, frames=given.frames[kept]), row, options)
+
+    def generate(self, frames: int, **options: Unpack[Options]) -> Filled:
+        """Make videos of `frames` frames from nothing."""
+        config = self.model.config
+        shape = (0, config.height, config.width, config.channels)
+        nothing = Video(np.zeros(shape, config.normaliser.dtype), units=config.normaliser.units)
+        return self._fill(nothing, "T" * _count(frames, "frames"), options)
+
+    def _fill(self, given: Video, row: str, options: Options) -> Filled:
+        """Fill a row, of which `given` holds the K frames in order."""
+        settings, config = Settings(**options), self.model.config
+        self._check(given)
+        model = Model(self.model.network.to(choose_device(settings.device)), config)
+        known = torch.tensor([letter == "K" for letter in row])
+        clip = torch.zeros(len(row), config.channels, config.height, config.width)
+        if len(given.frames):
+            clip[known] = config.normaliser.to_clip(given.frames)
+        frames = np.zeros((settings.samples, len(row), *given.frames.shape[1:]), given.frames.dtype)
+        for first, filled in self._batches(model, clip, row, settings):
+            values = config.normaliser.to_frames(filled, frames.dtype)
+            frames[first : first + len(values)] = values
+        frames[:, known.numpy()] = given.frames
+        if "-" in row and np.issubdtype(frames.dtype, np.floating):
+            frames[:, [letter == "-" for letter in row]] = np.nan
+        normaliser = config.normaliser
+        value_range = (normaliser.low, normaliser.high)
+        return Filled(frames, row, given.fps, normaliser.units, value_range)
+
+    def _batches(
+        self, model: Model, clip: Float[Tensor, "f c h w"], row: str, settings: Settings
+    ) -> Iterator[tuple[int, Clip]]:
+        """Yield the number of a batch's first sample, and its filled videos."""
+        windows = len(plan(row, model.config.masks))
+        starts = range(0, settings.samples, settings.batch)
+        with Progress(console=Console(stderr=True), disable=not settings.progress) as bar:
+            task = bar.add_task("filling", total=windows * len(starts))
+            for first in starts:
+                numbers = range(first, min(first + settings.batch, settings.samples))
+                videos = clip.expand(len(numbers), *clip.shape).to(model.device)
+                filled = model.fill_video(
+                    videos,
+                    row,
+                    [generator_for(settings.seed, STREAM_FILL, number) for number in numbers],
+                    sampler=settings.sampler_for(model),
+                    guidance=settings.guidance,
+                    precision=settings.precision,
+                    after_window=lambda: bar.advance(task),
+                )
+                yield first, filled
+
+    def _check(self, given: Video) -> None:
+        """Refuse frames that are not of the model's size and channels, or hold gaps."""
+        config = self.model.config
+        size = (config.height, config.width, config.channels)
+        if given.frames.shape[1:] != size:
+            height, width, channels = given.frames.shape[1:]
+            raise InputError(
+                f"frames of {height} x {width} with {channels} channel(s), but the model takes "
+                f"{config.height} x {config.width} with {config.channels}: convert them with "
+                f"--fit stretch or --fit crop (in Python: video.fit)"
+            )
+        if np.issubdtype(given.frames.dtype, np.floating) and not np.isfinite(given.frames).all():
+            raise InputError(
+                "a given frame holds NaN or infinite values: fill whole frames, or mend it first"
+            )
+
+
+def load(source: Path | str) -> Filler:
+    """Load a model.
+
+    Args:
+        source: The name of a model that ships with the package ("digits"), a model folder, a run
+            folder, or the id "owner/name" of a model on the Hugging Face hub.
+
+    Raises:
+        InputError: there is no such model, or it can't be read.
+    """
+    path = Path(source)
+    if (path / "model" / "config.json").is_file():
+        return Filler(load_model(path / "model"))
+    if path.exists():
+        return Filler(load_model(path))
+    carried = sorted(p.name for p in CARRIED.iterdir() if p.is_dir())
+    if str(source) in carried:
+        return Filler(load_model(CARRIED / str(source)))
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
+        return Filler(load_model(_fetch(str(source))))
+    raise InputError(
+        f"no model {str(source)!r}{suggestion(str(source), carried)}: give a model folder, a run "
+        f"folder, or one of {', '.join(carried)}"
+    )
+
+
+def _fetch(name: str) -> Path:
+    """Download a model folder from the hub, weights and configuration only."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError as error:
+        raise InputError(
+            f"{name!r} is no folder here; to look for it on the hub: pip install 'framefill[hub]'"
+        ) from error
+    try:
+        wanted = [CONFIG, WEIGHTS, CARD]
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name!r} is neither a folder here nor on the hub: {reason}") from error
+
+
+def _count(number: int, name: str) -> int:
+    if number < 1:
+        raise InputError(f"{name} {number} leaves nothing to fill: use 1 or more")
+    return number
+
+
+def _row_of(given: Video, known: Sequence[int] | None) -> str:
+    """Return the roles of a video whose known frames are listed, or marked by the lack of NaN."""
+    total = len(given.frames)
+    if known is None:
+        if not np.issubdtype(given.frames.dtype, np.floating):
+            raise InputError(
+                f"all frames are {given.frames.dtype}, which has no NaN: say which ones are known"
+            )
+        missing = np.isnan(given.frames).reshape(total, -1).all(axis=1)
+        if not missing.any():
+            raise InputError("no frame is NaN throughout, so there is nothing to fill: give known")
+        return "".join("T" if is_missing else "K" for is_missing in missing)
+    if outside := [i for i in known if not 0 <= i < total]:
+        raise InputError(f"known frame {outside[0]} of a video of {total} frames: use 0..{total - 1}")
+    row = "".join("K" if i in set(known) else "T" for i in range(total))
+    if "T" not in row:
+        raise InputError(f"all {total} frames are known, so there is nothing to fill")
+    return row

@@ -1,0 +1,86 @@
+"""PSNR and SSIM, frame by frame."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float64, Shaped
+from torch import Tensor
+
+from framefill.errors import InputError
+
+SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+
+
+def mse(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    *,
+    data_range: float,
+) -> Float64[np.ndarray, "*b f"]:
+    """Return the mean squared error of each frame, in units of `data_range`².
+
+    Args:
+        truth: The true frames.
+        frames: The frames to score.
+        data_range: Distance between the smallest and the largest possible value.
+    """
+    difference = (frames.astype(np.float64) - truth.astype(np.float64)) / data_range
+    return (difference**2).mean(axis=(-3, -2, -1))
+
+
+def psnr(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    *,
+    data_range: float,
+) -> Float64[np.ndarray, "*b"]:
+    """Return the peak signal-to-noise ratio of each video, in dB, of its mean squared error.
+
+    The error is averaged over the frames first, as in MCVD's evaluation; the mean of the frames'
+    own ratios is larger. Equal videos give infinity.
+    """
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(mse(truth, frames, data_range=data_range).mean(axis=-1))
+
+
+def ssim(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    *,
+    data_range: float,
+) -> Float64[np.ndarray, "*b f"]:
+    """Return the structural similarity of each frame, the mean over its channels.
+
+    With a Gaussian window of 11 x 11 pixels and standard deviation 1.5, and covariances divided
+    by N (Wang et al. 2004, Equation 13): scikit-image's `gaussian_weights=True,
+    use_sample_covariance=False`, which both papers' scores use.
+
+    Raises:
+        InputError: the frames are smaller than the window.
+    """
+    height, width = truth.shape[-3:-1]
+    if min(height, width) < SSIM_WINDOW:
+        raise InputError(f"SSIM needs at least {SSIM_WINDOW} pixels a side, not {height} x {width}")
+    x, y = (_planes(values) for values in (truth, frames))
+    mean_x, mean_y = _blur(x), _blur(y)
+    variance_x = _blur(x * x) - mean_x**2
+    variance_y = _blur(y * y) - mean_y**2
+    covariance = _blur(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity /= (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    per_channel = similarity.mean(dim=(-2, -1)).reshape(*truth.shape[:-3], truth.shape[-1])
+    return per_channel.mean(dim=-1).numpy()
+
+
+def _planes(values: Shaped[np.ndarray, "*b f h w c"]) -> Tensor:
+    planes = torch.from_numpy(np.moveaxis(values, -1, -3).astype(np.float64))
+    return planes.reshape(-1, 1, *planes.shape[-2:])
+
+
+def _blur(planes: Tensor) -> Tensor:
+    """The Gaussian mean around each pixel whose window lies inside the frame."""
+    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    weights = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    weights = weights / weights.sum()
+    return F.conv2d(F.conv2d(planes, weights[None, None, None]), weights[None, None, :, None])

@@ -1,0 +1,249 @@
+"""A trained model: a network, what its output means, and all that is needed to use it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Generator, nn
+
+from framefill.completion import complete
+from framefill.device import Precision, autocast
+from framefill.diffusion import Diffusion
+from framefill.errors import InputError
+from framefill.files import atomic_folder
+from framefill.guidance import guided
+from framefill.masks import BlockMasks, ContextMasks, Masks, MixedMasks, RandomMasks
+from framefill.nn.config import NetworkConfig
+from framefill.normalise import Normaliser
+from framefill.rollout import plan, rollout
+from framefill.sampling import Ddim, Ddpm, DpmSolver2M
+from framefill.schedule import Schedule
+from framefill.serialise import from_data, read_json, register_union, to_data, write_json
+from framefill.types import Clip, Roles
+
+FORMAT_VERSION = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+LIMIT_PARAMETERS = 4_000_000_000
+
+SamplerConfig = Ddpm | Ddim | DpmSolver2M
+
+for union in (
+    Schedule,
+    SamplerConfig,
+    NetworkConfig,
+    BlockMasks | RandomMasks | ContextMasks,
+    Masks,
+):
+    register_union(union)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything about a model but its weights."""
+
+    height: int
+    """Height of a frame, in pixels."""
+    width: int
+    """Width of a frame, in pixels."""
+    channels: int
+    """Channels of a frame."""
+    network: NetworkConfig
+    """The network."""
+    masks: Masks
+    """The rows of roles that it was trained on, hence what it can be asked for."""
+    diffusion: Diffusion
+    """The noise levels, and what the network's output means."""
+    normaliser: Normaliser
+    """Between the user's units and the model's range."""
+    sampler: SamplerConfig = field(default_factory=DpmSolver2M)
+    """How to fill frames, unless told otherwise."""
+    guidance: float = 1.0
+    """History guidance, unless told otherwise; 1: none."""
+
+    def __post_init__(self) -> None:
+        divisor = self.network.divisor
+        if min(self.height, self.width) < 1 or self.height % divisor or self.width % divisor:
+            raise InputError(
+                f"frames of {self.height} x {self.width} pixels: this network needs a height and "
+                f"a width divisible by {divisor}; resize the frames"
+            )
+        if self.channels < 1:
+            raise InputError(f"{self.channels} channels: needs at least 1")
+        for name in ("offset", "scale"):
+            count = len(getattr(self.normaliser, name))
+            if count not in (1, self.channels):
+                raise InputError(f"normaliser {name} has {count} values for {self.channels} channels")
+
+    def build(self) -> nn.Module:
+        """Build the network with fresh weights."""
+        return self.network.build(
+            channels=self.channels,
+            masks=self.masks,
+            learned_spread=self.diffusion.learned_spread,
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its configuration.
+
+    Args:
+        network: In evaluation mode.
+        config: Everything else.
+        card: The model card (Markdown): data, protocol, scores.
+    """
+
+    network: nn.Module
+    config: ModelConfig
+    card: str = ""
+
+    def complete(
+        self,
+        clip: Clip,
+        roles: Roles,
+        generators: Sequence[Generator],
+        *,
+        sampler: SamplerConfig | None = None,
+        guidance: float | None = None,
+        precision: Precision = "float32",
+    ) -> Clip:
+        """Fill the TARGET frames of clips of the model's length.
+
+        Args:
+            clip: In model range; its KNOWN frames are read.
+            roles: What each frame is to the model.
+            generators: One per clip, on the CPU.
+            sampler: How to walk down the noise levels; None: the model's own.
+            guidance: Scale of the history guidance; None: the model's own.
+            precision: Of the network's arithmetic.
+        """
+        scale = self.config.guidance if guidance is None else guidance
+        denoiser = self.network if scale == 1 else guided(self.network, scale)
+        with autocast(clip.device, precision):
+            return complete(
+                denoiser,
+                self.config.diffusion,
+                clip,
+                roles,
+                sampler or self.config.sampler,
+                generators,
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network.parameters()).device
+
+    def fill_video(
+        self,
+        video: Clip,
+        row: str,
+        generators: Sequence[Generator],
+        *,
+        sampler: SamplerConfig | None = None,
+        guidance: float | None = None,
+        precision: Precision = "float32",
+        after_window: Callable[[], None] = lambda: None,
+    ) -> Clip:
+        """Fill the targets of videos of any length, window by window.
+
+        Args:
+            video: In model range; its KNOWN frames are read.
+            row: The roles of the video's frames (`framefill.roles.roles_from`).
+            generators: One per video, on the CPU.
+            sampler: How to walk down the noise levels; None: the model's own.
+            guidance: Scale of the history guidance; None: the model's own.
+            precision: Of the network's arithmetic.
+            after_window: Called when a window is filled.
+
+        Raises:
+            InputError: the model was not trained for such a row.
+        """
+
+        def fill_window(clip: Clip, roles: Roles) -> Clip:
+            return self.complete(
+                clip, roles, generators, sampler=sampler, guidance=guidance, precision=precision
+            )
+
+        filled = video
+        for filled in rollout(fill_window, video, plan(row, self.config.masks)):
+            after_window()
+        return filled
+
+    def save(
+        self,
+        folder: Path,
+        *,
+        dtype: Literal["float32", "float16"] = "float32",
+        replace: bool = False,
+    ) -> None:
+        """Write a model folder: config.json, model.safetensors, README.md.
+
+        Args:
+            folder: Where to; it appears whole or not at all.
+            dtype: Type of the stored weights.
+            replace: Take the place of a model folder that is there already.
+
+        Raises:
+            InputError: the folder exists and may not be replaced.
+        """
+        with atomic_folder(folder, replace=replace) as draft:
+            data = {"format_version": FORMAT_VERSION, **to_data(self.config)}
+            write_json(draft / CONFIG, data)
+            weights = {
+                name: value.detach().cpu().to(getattr(torch, dtype)).contiguous()
+                for name, value in self.network.state_dict().items()
+            }
+            save_file(weights, draft / WEIGHTS)
+            (draft / CARD).write_text(self.card, encoding="utf-8")
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder; weights of any floating type become float32.
+
+    Raises:
+        InputError: something is missing from the folder, or does not belong there.
+    """
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder} is not a model: it needs {CONFIG} and {WEIGHTS}")
+    data = read_json(folder / CONFIG)
+    version = data.pop("format_version", None) if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{folder / CONFIG} has format version {version}, this framefill reads {FORMAT_VERSION}"
+        )
+    config = from_data(data, ModelConfig, source=str(folder / CONFIG))
+    with torch.device("meta"):
+        network = config.build()
+    if (count := sum(p.numel() for p in network.parameters())) > LIMIT_PARAMETERS:
+        raise InputError(f"{folder / CONFIG} describes a network of {count:,} parameters: too large")
+    network = config.build()
+    load_weights(network, folder / WEIGHTS)
+    card = folder / CARD
+    return Model(network.eval(), config, card.read_text("utf-8") if card.is_file() else "")
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load safetensors weights into a network that expects exactly these.
+
+    Raises:
+        InputError: the file is damaged, or holds other names or shapes.
+    """
+    try:
+        weights = load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} can't be read as safetensors: {error}") from error
+    expected = network.state_dict()
+    if missing := sorted(set(expected) - set(weights)):
+        raise InputError(f"{path} lacks {missing[0]} and {len(missing) - 1} more: another network?")
+    if unknown := sorted(set(weights) - set(expected)):
+        raise InputError(f"{path} has {unknown[0]} and {len(unknown) - 1} more: another network?")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            shapes = f"{list(value.shape)}, the network's {list(expected[name].shape)}"
+            raise InputError(f"{path}: {name} has shape {shapes}")
+    network.load_state_dict(weights)

@@ -1,0 +1,258 @@
+"""A run folder: train a config into it, or go on where it stopped."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from framefill.checkpoint import checkpoints, resume, save_checkpoint
+from framefill.config import Config, LogConfig, difference, read_config
+from framefill.data.sheet import SheetRow, save_sheet
+from framefill.device import choose_device
+from framefill.errors import InputError
+from framefill.model import Model
+from framefill.randomness import generator_for
+from framefill.files import write_text
+from framefill.rollout import can_fill
+from framefill.serialise import to_data, write_json
+from framefill.train import Report, TrainState, train
+
+PREVIEW_CLIPS = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what is in it.
+
+    config.json, metrics.jsonl, checkpoints/<step>/, samples/ and model/, the averaged model,
+    loadable at any time.
+    """
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's configuration."""
+        return self.folder / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder per checkpoint, named after its step."""
+        return self.folder / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures of clips that the model filled while it was trained."""
+        return self.folder / "samples"
+
+    @property
+    def model(self) -> Path:
+        """The averaged model of the newest checkpoint."""
+        return self.folder / "model"
+
+
+def train_run(
+    config: Config,
+    out: Path,
+    *,
+    name: str = "",
+    device: str = "auto",
+    progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Model:
+    """Train a config into a run folder; the same call again goes on where it stopped.
+
+    Args:
+        config: What to train.
+        out: The run folder. Nothing in it is ever deleted but old checkpoints.
+        name: Of the recipe, for the model card.
+        device: "auto", "cpu", "cuda" or "mps".
+        progress: Show a progress bar, or a line now and then where there is no terminal.
+        say: Takes messages for the user.
+
+    Returns:
+        The averaged model.
+
+    Raises:
+        InputError: the folder holds something else, or a run of another config.
+    """
+    run = Run(out)
+    _claim(run, config)
+    state = TrainState.start(config, choose_device(device))
+    for line in resume(run.checkpoints, state):
+        say(f"passed over: {line}")
+    if state.step:
+        say(f"going on at step {state.step} of {config.optim.steps}")
+    _forget_metrics_after(run, state.step)
+    run.samples.mkdir(exist_ok=True)
+    with _Display(config, state.step, show=progress) as display:
+        try:
+            for report in train(config, state):
+                _after_step(run, config, name, state, report, display)
+        except KeyboardInterrupt:
+            _save(run, config, name, state)
+            raise
+    if not checkpoints(run.checkpoints):
+        _save(run, config, name, state)
+    return _model(config, name, state)
+
+
+def _claim(run: Run, config: Config) -> None:
+    """Make the folder this config's, or check that it is."""
+    if not run.folder.exists() or not any(run.folder.iterdir()):
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_json(run.config, to_data(config))
+        return
+    if not run.config.is_file():
+        raise InputError(f"{run.folder} holds files but no run: choose another folder for --out")
+    started = read_config(run.config)
+    plain = LogConfig()
+    changes = difference(
+        replace(started, log=plain, workers=0), replace(config, log=plain, workers=0)
+    )
+    if changes:
+        raise InputError(
+            f"{run.folder} holds a run of another config ({'; '.join(changes)}): "
+            "choose another folder for --out, or give the same settings to go on"
+        )
+
+
+def _after_step(
+    run: Run, config: Config, name: str, state: TrainState, report: Report, display: "_Display"
+) -> None:
+    log, last = config.log, state.step == config.optim.steps
+    display.show(report)
+    if state.step % log.log_every == 0 or last:
+        line = {**asdict(report), "seconds": round(display.seconds, 3)}
+        with run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    if state.step % log.save_every == 0 or last:
+        _save(run, config, name, state)
+    if log.sample_every and (state.step % log.sample_every == 0 or last):
+        _preview(run, config, _model(config, name, state), state.step)
+
+
+def _save(run: Run, config: Config, name: str, state: TrainState) -> None:
+    save_checkpoint(run.checkpoints, state, keep=config.log.keep)
+    _model(config, name, state).save(run.model, replace=True)
+
+
+def _model(config: Config, name: str, state: TrainState) -> Model:
+    return Model(state.average, config.model(), model_card(config, name, state))
+
+
+def model_card(config: Config, name: str, state: TrainState) -> str:
+    """Return what to know about the model of a run, in Markdown."""
+    parameters = sum(p.numel() for p in state.network.parameters())
+    settings = json.dumps(to_data(config), indent=2)
+    command = f"framefill train {name or 'config.json'} --out RUN"
+    source = getattr(config.data, "path", None) or "the handwritten digits that framefill carries"
+    return f"""# {name or "framefill"} model
+
+A masked conditional video diffusion model for {config.data.height} x {config.data.width} frames of
+{config.data.channels} channel(s), {parameters:,} parameters.
+
+- Trained by: `{command}`, {state.step:,} of {config.optim.steps:,} steps of {config.optim.batch} clips
+- Data: {source}
+- Written: {datetime.now(UTC):%Y-%m-%d} with torch {torch.__version__.split("+")[0]}
+
+## Settings
+
+```json
+{settings}
+```
+"""
+
+
+def _preview(run: Run, config: Config, model: Model, step: int) -> None:
+    """Draw held-out clips as the model fills their second half, and all between their ends."""
+    frames = config.masks.frames
+    clips = config.data.clips(frames=frames, split="test", seed=config.seed)
+    half = frames // 2
+    rows: list[SheetRow] = []
+    for row in ("K" * half + "T" * (frames - half), "K" + "T" * (frames - 2) + "K"):
+        if not can_fill(row, config.masks):
+            continue
+        for index in range(PREVIEW_CLIPS):
+            truth = clips[index]
+            clip = config.normaliser.to_clip(truth)[None].to(model.device)
+            filled = model.fill_video(clip, row, [generator_for(config.seed, index)])
+            pixels = config.normaliser.to_frames(filled[0], np.dtype(np.uint8))
+            rows += [SheetRow("truth", truth, "R" * frames), SheetRow("filled", pixels, row)]
+    if rows:
+        save_sheet(run.samples / f"{step:08d}.png", rows, overwrite=True)
+
+
+def _forget_metrics_after(run: Run, step: int) -> None:
+    """Drop lines of steps that were taken but not saved: they are taken, and written, again."""
+    if not run.metrics.is_file():
+        return
+    lines = run.metrics.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if _step_of(line) <= step]
+    if len(kept) < len(lines):
+        write_text(run.metrics, "".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    """A line that a crash cut off has no step, and is dropped."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+class _Display:
+    """Loss, speed and time left: a bar on a terminal, elsewhere a line now and then."""
+
+    def __init__(self, config: Config, start: int, *, show: bool) -> None:
+        self.steps, self.start, self.every = config.optim.steps, start, config.log.log_every
+        self.console = Console(stderr=True, quiet=not show)
+        self.started = time.monotonic()
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:.2f} steps/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not show or not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=self.steps, completed=start, loss=0.0, speed=0.0)
+
+    def __enter__(self) -> "_Display":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the run was started or resumed."""
+        return time.monotonic() - self.started
+
+    def show(self, report: Report) -> None:
+        """Show a step."""
+        speed = (report.step - self.start) / max(self.seconds, 1e-9)
+        self.bar.update(self.task, completed=report.step, loss=report.loss, speed=speed)
+        last = report.step == self.steps
+        if not self.console.is_terminal and (report.step % (10 * self.every) == 0 or last):
+            left = (self.steps - report.step) / speed
+            self.console.print(
+                f"step {report.step}/{self.steps}  loss {report.loss:.4f}  "
+                f"{speed:.2f} steps/s  {left:.0f} s left",
+                highlight=False,
+            )

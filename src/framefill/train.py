@@ -1,0 +1,142 @@
+"""The training loop, and all the state that it changes."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Adam
+from torch.utils.data import DataLoader, Dataset
+
+from framefill.config import Config
+from framefill.data.digits import MovingDigits
+from framefill.device import autocast
+from framefill.errors import InputError
+from framefill.randomness import generator_for, seed_of
+
+STREAM_WEIGHTS, STREAM_STEP = 0, 1  # what a key of randomness is for
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one optimiser step has to say.
+
+    Args:
+        step: Steps taken so far.
+        loss: Mean loss of the batch.
+        grad_norm: Norm of the gradient before clipping.
+        lr: Learning rate of the step.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    lr: float
+
+
+@dataclass
+class TrainState:
+    """Everything that training changes, hence everything that a checkpoint must hold.
+
+    Args:
+        network: The weights being trained.
+        average: Their moving average, which becomes the model.
+        optimizer: Adam, on the network's weights.
+        step: Steps taken so far. Data, masks, noise and dropout are functions of it.
+    """
+
+    network: nn.Module
+    average: nn.Module
+    optimizer: Adam
+    step: int = 0
+
+    @classmethod
+    def start(cls, config: Config, device: torch.device) -> "TrainState":
+        """Return the state before the first step."""
+        torch.manual_seed(seed_of(config.seed, STREAM_WEIGHTS))
+        network = config.model().build().to(device)
+        optim = config.optim
+        optimizer = Adam(
+            network.parameters(), lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True
+        )
+        return cls(network, copy.deepcopy(network).eval(), optimizer)
+
+    def update_average(self, rate: float) -> None:
+        """Move the average towards the weights: average = rate * average + (1 - rate) * weights."""
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.network.parameters()), 1 - rate
+            )
+
+
+class _Batches(Dataset[torch.Tensor]):
+    """Batch number i, as a tensor of raw frames: clips i * size to (i + 1) * size - 1."""
+
+    def __init__(self, clips: MovingDigits, size: int) -> None:
+        self.clips, self.size = clips, size
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        numbers = range(index * self.size, (index + 1) * self.size)
+        return torch.from_numpy(np.stack([self.clips[number] for number in numbers]))
+
+
+def batches(config: Config, start: int) -> Iterator[torch.Tensor]:
+    """Yield the batches of raw frames [b f h w c] from step `start` to the end of the run."""
+    clips = config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
+    loader = DataLoader(
+        _Batches(clips, config.optim.batch),
+        sampler=range(start, config.optim.steps),
+        batch_size=None,
+        num_workers=config.workers,
+        persistent_workers=False,
+    )
+    yield from loader
+
+
+def train(config: Config, state: TrainState) -> Iterator[Report]:
+    """Advance `state` to the end of the run, with a report after each step.
+
+    The caller decides what happens between two steps: log, save, sample, stop. A state that was
+    saved and loaded goes on exactly as it would have.
+
+    Raises:
+        InputError: the loss is not a number any more.
+    """
+    device = next(state.network.parameters()).device
+    state.network.train()
+    for frames in batches(config, state.step):
+        key = (config.seed, STREAM_STEP, state.step)
+        torch.manual_seed(seed_of(*key))  # dropout
+        yield _step(config, state, frames, device, generator_for(*key))
+
+
+def _step(
+    config: Config,
+    state: TrainState,
+    frames: torch.Tensor,
+    device: torch.device,
+    generator: torch.Generator,
+) -> Report:
+    optim = config.optim
+    clip = config.normaliser.to_clip(frames.numpy()).to(device)
+    roles = config.masks.sample(len(clip), generator).to(device)
+    with autocast(device, config.precision):
+        losses = config.loss(state.network, config.diffusion, clip, roles, generator)
+    loss = losses.float().mean()
+    state.optimizer.zero_grad()
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), optim.clip_norm)
+    if not torch.isfinite(norm):
+        raise InputError(
+            f"loss {loss.item():g} with a gradient of norm {norm.item():g} at step {state.step}: "
+            "training diverged; resume with a smaller --optim.lr in a new folder"
+        )
+    lr = optim.lr_at(state.step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.optimizer.step()
+    state.step += 1
+    state.update_average(optim.ema_at(state.step))
+    return Report(state.step, loss.item(), norm.item(), lr)
