@@ -19,7 +19,9 @@ def recording(name: str) -> Path:
     for root in (CARRIED, SHARED):
         if (root / name).is_dir():
             return root / name
-    pytest.skip(f"the recording {name} is too large to carry with the tests, and {SHARED} is absent")
+    pytest.skip(
+        f"the recording {name} is too large to carry with the tests, and {SHARED} is absent"
+    )
 
 
 def tensors(path: Path) -> dict[str, Tensor]:

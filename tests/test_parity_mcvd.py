@@ -29,7 +29,9 @@ class Case:
         data, model = official["data"], official["model"]
         self.channels = data["channels"]
         self.masks = BlockMasks(
-            past=data["num_frames_cond"], target=data["num_frames"], future=data["num_frames_future"]
+            past=data["num_frames_cond"],
+            target=data["num_frames"],
+            future=data["num_frames_future"],
         )
         sizes = [data["image_size"] >> level for level in range(len(model["ch_mult"]))]
         network = ConcatConfig(
@@ -63,9 +65,7 @@ class Case:
 
     @property
     def roles(self) -> Tensor:
-        return roles_from(
-            "K" * self.masks.past + "T" * self.masks.target + "K" * self.masks.future
-        )
+        return roles_from("K" * self.masks.past + "T" * self.masks.target + "K" * self.masks.future)
 
 
 @pytest.fixture(params=CONCAT)
@@ -90,9 +90,7 @@ def test_loss_and_gradients(case: Case) -> None:
     roles = case.roles.expand(len(clip), -1)
     levels = torch.where(roles == 2, 1000 - recorded["labels"][:, None].float(), 0.0)
     diffusion = Diffusion(schedule=SCHEDULE, labels="countdown")
-    loss = MaskedLoss(reduction="half_sum").at(
-        case.network, diffusion, clip, roles, levels, noise
-    )
+    loss = MaskedLoss(reduction="half_sum").at(case.network, diffusion, clip, roles, levels, noise)
     name = case.folder.name
     agree(loss, recorded["loss_per_sample"], 1e-5, f"{name}: loss")
     agree(loss.mean(), recorded["loss"], 1e-5, f"{name}: loss")
@@ -132,7 +130,9 @@ def test_schedules(case: Case) -> None:
         what = f"{case.folder.name}: {prefix or 'linear_'}schedule"
         agree(alphas[:-1], recorded[f"{prefix}alphas"], 1e-5, what)
         agree(alphas[1:], recorded[f"{prefix}alphas_prev"], 1e-5, what)
-        agree(1 - alphas[:-1] / alphas[1:], recorded[f"{prefix}betas"], 1e-4, what)  # 1 - x/y in float32
+        agree(
+            1 - alphas[:-1] / alphas[1:], recorded[f"{prefix}betas"], 1e-4, what
+        )  # 1 - x/y in float32
 
 
 def test_masks(case: Case) -> None:
@@ -161,7 +161,14 @@ def test_masks(case: Case) -> None:
 SAMPLERS = [
     (name, kind)
     for name in CONCAT
-    for kind in ("ddpm", "ddpm_noclip_nodenoise", "ddpm_just_beta", "ddim", "ddim_noclip", "ddim_tmin")
+    for kind in (
+        "ddpm",
+        "ddpm_noclip_nodenoise",
+        "ddpm_just_beta",
+        "ddim",
+        "ddim_noclip",
+        "ddim_tmin",
+    )
     if name == CONCAT[0] or kind in ("ddpm", "ddpm_noclip_nodenoise", "ddim")
 ]
 

@@ -80,7 +80,9 @@ def to_clip(volume: Tensor) -> Tensor:
     return volume.transpose(1, 2)
 
 
-def call(network: VolumeDenoiser, volume: Tensor, t: Tensor, classes: Tensor | None = None) -> Tensor:
+def call(
+    network: VolumeDenoiser, volume: Tensor, t: Tensor, classes: Tensor | None = None
+) -> Tensor:
     """Call our network with the official arguments: a volume and one timestep per clip."""
     clip = to_clip(volume)
     roles = torch.full(clip.shape[:2], Role.TARGET, dtype=torch.int8)
@@ -116,7 +118,10 @@ def test_network(name: str) -> None:
 def test_gradients(name: str) -> None:
     network, official = load(name)
     folder = recording(name)
-    recorded, forward = tensors(folder / "grads.safetensors"), tensors(folder / "forward.safetensors")
+    recorded, forward = (
+        tensors(folder / "grads.safetensors"),
+        tensors(folder / "forward.safetensors"),
+    )
     norms = json.loads((folder / "grad_norms.json").read_text())
     classes = config(name).get("grads_y")
     output = call(
@@ -203,7 +208,11 @@ def test_schedules(kind: str) -> None:
 def test_respacing(kind: str) -> None:
     recorded = tensors(recording("ramvid/diffusion_arrays") / "arrays.safetensors")
     prefix, suffix = f"{kind}1000/respace[", "]/timestep_map"
-    names = [k[len(prefix) : -len(suffix)] for k in recorded if k.startswith(prefix) and k.endswith(suffix)]
+    names = [
+        k[len(prefix) : -len(suffix)]
+        for k in recorded
+        if k.startswith(prefix) and k.endswith(suffix)
+    ]
     assert len(names) >= 12
     for name in names:
         spacing = "leading" if name.startswith("ddim") else "linspace"
@@ -228,7 +237,9 @@ class Walks:
         weights = self.report["weights"].split("/")[1]
         self.network, _ = load(f"ramvid/{weights}")
 
-    def run(self, sampler: Sampler, known: list[int], *, spacing: str, clip: bool = True) -> list[Tensor]:
+    def run(
+        self, sampler: Sampler, known: list[int], *, spacing: str, clip: bool = True
+    ) -> list[Tensor]:
         """Return the state after every step."""
         options = self.report["diffusion"]
         diffusion = diffusion_of(options, spacing=spacing)
@@ -245,7 +256,9 @@ class Walks:
 
         assert isinstance(diffusion.schedule, TableSchedule)
         walk = stations(diffusion.schedule, diffusion.schedule.descent(10))
-        timesteps = self.recorded["ddim/timestep_map" if spacing == "leading" else "p_sample/timestep_map"]
+        timesteps = self.recorded[
+            "ddim/timestep_map" if spacing == "leading" else "p_sample/timestep_map"
+        ]
         assert [step.level - 1 for step in reversed(walk[:-1])] == timesteps.tolist()
         noises = iter(self.recorded["step_noise"])
         start = to_clip(self.recorded["init_noise"])

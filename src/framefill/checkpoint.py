@@ -12,7 +12,7 @@ from framefill.errors import InputError
 from framefill.files import atomic_folder
 from framefill.model import load_weights
 from framefill.serialise import read_json, write_json
-from framefill.train import TrainState
+from framefill.training import TrainState
 
 NETWORK, AVERAGE = "network.safetensors", "average.safetensors"
 OPTIMIZER, STATE = "optimizer.pt", "state.json"
@@ -83,5 +83,7 @@ def resume(folder: Path, state: TrainState) -> list[str]:
 
 
 def _save_weights(path: Path, network: nn.Module) -> None:
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    weights = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
     save_file(weights, path)

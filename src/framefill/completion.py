@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Int8
 from torch import Generator, Tensor
 
 from framefill.diffusion import Diffusion, Estimate, compose
@@ -40,7 +41,7 @@ def complete(
     denoiser: Denoiser,
     diffusion: Diffusion,
     clip: Clip,
-    roles: Roles,
+    roles: Int8[Tensor, "_ _"],
     sampler: Sampler,
     generators: Sequence[Generator],
 ) -> Clip:

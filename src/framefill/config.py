@@ -54,7 +54,9 @@ class OptimConfig:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} {getattr(self, name)} must be above 0")
         if self.warmup < 0 or self.ema_power < 0:
-            raise InputError(f"warmup {self.warmup} and ema_power {self.ema_power} must be at least 0")
+            raise InputError(
+                f"warmup {self.warmup} and ema_power {self.ema_power} must be at least 0"
+            )
         if not 0 <= self.decay <= 1 or not 0 <= self.ema < 1:
             raise InputError(f"decay {self.decay} and ema {self.ema} must be between 0 and 1")
 
@@ -171,4 +173,3 @@ def _flat(data: Any, prefix: str = "") -> dict[str, str]:
         return {prefix.rstrip("."): json.dumps(data)}
     parts = [_flat(value, f"{prefix}{name}.") for name, value in data.items()]
     return {name: value for part in parts for name, value in part.items()}
-

@@ -1,67 +1,179 @@
 """The demo: all six tasks on held-out digits, with scores beside those of copying."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from rich.console import Console
+from rich.table import Table
 
-from framefill.baselines import copy_last
 from framefill.config import Config
-from framefill.data.write import write
+from framefill.data.sheet import SheetRow, save_sheet
+from framefill.data.video import Video
 from framefill.errors import InputError
 from framefill.fill import Filler
 from framefill.filled import Filled
+from framefill.metrics.baselines import copy_last
 from framefill.metrics.frames import psnr, ssim
+from framefill.randomness import generator_for
+from framefill.serialise import to_data, write_json
 
+Clip = UInt8[np.ndarray, "f h w c"]
 Clips = UInt8[np.ndarray, "n f h w c"]
+TEST_SEED = 1  # of the held-out clips; training uses the seed of its config
+FPS = 4.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """One of the six tasks, on clips of which everything is known.
+    """One of the six tasks.
 
     Args:
         name: The verb.
-        row: The roles of a clip's frames, in time.
-        run: Asks a model for the task, given one clip.
+        row: What it makes of a clip: K given, T to be filled in.
+        ask: Asks a model for it, given the known frames.
     """
 
     name: str
     row: str
-    run: Callable[[Filler, Clips, int], Filled]
+    ask: Callable[[Filler, Video], Filled]
 
 
-@dataclass(frozen=True)
+TASKS = (
+    Task("predict", "KKKKKTTTTT", lambda filler, video: filler.predict(video, frames=5)),
+    Task("rewind", "TTTTTKKKKK", lambda filler, video: filler.rewind(video, frames=5)),
+    Task("interpolate", "KTTKTTKTTK", lambda filler, video: filler.interpolate(video, between=2)),
+    Task("fill", "KKTTKTTTKK", lambda filler, video: filler.fill(video, roles="KKTTKTTTKK")),
+    Task("upsample", "KTKTKTKTK", lambda filler, video: filler.upsample(video, factor=2)),
+    Task("generate", "TTTTTTTTTT", lambda filler, video: filler.generate(frames=10)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
-    """What one task came to, means over clips and over the frames that were filled in.
+    """What one task came to: means over the clips, of the frames that were filled in.
 
     Args:
         task: The verb.
-        row: The roles of a clip's frames.
+        row: The roles of the clips' frames.
+        clips: How many clips.
         psnr: Of the model, in dB; None where there is no truth.
         ssim: Of the model.
-        copy_psnr: Of repeating the last known frame, in dB.
-        copy_ssim: Of repeating the last known frame.
+        copy_psnr: Of copying the last known frame, in dB.
+        copy_ssim: Of copying the last known frame.
         seconds: Per clip.
     """
 
     task: str
     row: str
-    psnr: float | None
-    ssim: float | None
-    copy_psnr: float | None
-    copy_ssim: float | None
+    clips: int
     seconds: float
+    psnr: float | None = None
+    ssim: float | None = None
+    copy_psnr: float | None = None
+    copy_ssim: float | None = None
 
 
-def known(clip: UInt8[np.ndarray, "f h w c"], row: str) -> UInt8[np.ndarray, "k h w c"]:
-    """Return the frames of a clip that a row gives."""
-    return clip[[letter == "K" for letter in row]]
+def run_demo(
+    filler: Filler, config: Config, out: Path, *, clips: int, say: Callable[[str], None]
+) -> list[Score]:
+    """Do all six tasks on held-out clips; write videos, contact sheets and scores.
+
+    Args:
+        filler: A model of digits.
+        config: Where its clips come from.
+        out: A new folder, or an empty one.
+        clips: Number of clips that are scored; the first of them is shown.
+        say: Takes messages for the user.
+
+    Returns:
+        One score for each task.
+
+    Raises:
+        InputError: the folder holds something already.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} holds files already: choose another folder for --out")
+    longest = max(len(task.row) for task in TASKS)
+    source = config.data.clips(frames=longest, split="test", seed=TEST_SEED)
+    truth = np.stack([source[i] for i in range(clips)])
+    scores, rows = [], []
+    for task in TASKS:
+        show(filler, task, truth[0], out)
+        score, filled = measure(filler, task, truth)
+        scores.append(score)
+        rows += _rows(task, truth[0], filled[0])
+        say(f"{task.name:12} {task.row:10}  {score.seconds:.2f} s per clip")
+    save_sheet(out / "tasks.png", rows)
+    write_json(out / "scores.json", [to_data(score) for score in scores])
+    return scores
 
 
-TASKS = (
-    Task("predict", "KKKKKTTTTT", lambda m, c, s: m.predict(c[:5], frames=5, seed=s)),
-)
+def show(filler: Filler, task: Task, truth: Clip, out: Path) -> None:
+    """Ask for one task as a user would, and write what comes back."""
+    truth = truth[: len(task.row)]
+    filled = replace(task.ask(filler, Video(_asked(task, truth), fps=FPS)), fps=FPS)
+    filled.save(out / f"{task.name}.mp4")
+    filled.save(out / f"{task.name}.gif")
+    has_truth = "K" in task.row
+    filled.contact_sheet(out / f"{task.name}.png", truth=truth if has_truth else None)
+
+
+def measure(filler: Filler, task: Task, truth: Clips) -> tuple[Score, Clips]:
+    """Score one task on all clips at once, and return what was filled in."""
+    model, row = filler.model, task.row
+    truth = truth[:, : len(row)]
+    started = time.perf_counter()
+    clip = model.config.normaliser.to_clip(truth).to(model.device)
+    generators = [generator_for(TEST_SEED, number) for number in range(len(truth))]
+    filled = model.config.normaliser.to_frames(
+        model.fill_video(clip, row, generators), np.dtype(np.uint8)
+    )
+    seconds = (time.perf_counter() - started) / len(truth)
+    score = Score(task=task.name, row=row, clips=len(truth), seconds=seconds)
+    if "K" not in row:
+        return score, filled
+    target = [letter == "T" for letter in row]
+
+    def means(frames: Clips) -> tuple[float, float]:
+        pair = truth[:, target], frames[:, target]
+        ratio, similarity = psnr(*pair, data_range=255), ssim(*pair, data_range=255)
+        return float(ratio.mean()), float(similarity.mean())
+
+    (ours, our_ssim), (copied, copied_ssim) = means(filled), means(copy_last(truth, row))
+    score = replace(score, psnr=ours, ssim=our_ssim, copy_psnr=copied, copy_ssim=copied_ssim)
+    return score, filled
+
+
+def print_scores(scores: list[Score], console: Console) -> None:
+    """Print the scores as a table."""
+    table = Table(title=f"filled frames of {scores[0].clips} held-out clips, one sample each")
+    for name in ("task", "frames", "PSNR", "copy last", "SSIM", "copy last", "s / clip"):
+        table.add_column(name, justify="left" if name in ("task", "frames") else "right")
+    for score in scores:
+        table.add_row(score.task, score.row, *_cells(score))
+    console.print(table)
+
+
+def _cells(score: Score) -> Iterator[str]:
+    values = (score.psnr, score.copy_psnr), (score.ssim, score.copy_ssim)
+    for pair, digits in zip(values, (2, 3), strict=True):
+        for value in pair:
+            yield "" if value is None else f"{value:.{digits}f}"
+    yield f"{score.seconds:.2f}"
+
+
+def _asked(task: Task, truth: Clip) -> Clip:
+    """Return what the verb takes: all frames for `fill`, else the known ones."""
+    if task.name == "fill":
+        return truth
+    return truth[[letter == "K" for letter in task.row]]
+
+
+def _rows(task: Task, truth: Clip, filled: Clip) -> list[SheetRow]:
+    truth = truth[: len(task.row)]
+    shown = [SheetRow("truth", truth, "R" * len(truth))] if "K" in task.row else []
+    return [*shown, SheetRow(task.name, filled, task.row)]

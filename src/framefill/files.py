@@ -34,11 +34,11 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         if path.exists():
             # A folder can't be renamed onto another, so the old one steps aside first.
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(draft, path)
+            path.replace(old / path.name)
+            draft.replace(path)
             shutil.rmtree(old)
         else:
-            os.replace(draft, path)
+            draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -53,7 +53,7 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.chmod(0o644)
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 

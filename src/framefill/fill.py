@@ -84,7 +84,9 @@ class Settings:
                 f"there are: {', '.join(SAMPLERS)}"
             )
         if self.precision not in get_args(Precision):
-            raise InputError(f"no precision {self.precision!r}: use {', '.join(get_args(Precision))}")
+            raise InputError(
+                f"no precision {self.precision!r}: use {', '.join(get_args(Precision))}"
+            )
 
     def sampler_for(self, model: Model) -> SamplerConfig:
         """Return the sampler to use with a model."""
@@ -157,7 +159,9 @@ class Filler:
             raise InputError("known and roles say the same in two ways: give one of them")
         row = roles or _row_of(given, known)
         if len(row) != len(given.frames):
-            raise InputError(f"{len(row)} roles for a video of {len(given.frames)} frames: one each")
+            raise InputError(
+                f"{len(row)} roles for a video of {len(given.frames)} frames: one each"
+            )
         check_row(row)
         kept = [i for i, letter in enumerate(row) if letter == "K"]
         return self._fill(replace(given, frames=given.frames[kept]), row, options)
@@ -290,7 +294,9 @@ def _row_of(given: Video, known: Sequence[int] | None) -> str:
             raise InputError("no frame is NaN throughout, so there is nothing to fill: give known")
         return "".join("T" if is_missing else "K" for is_missing in missing)
     if outside := [i for i in known if not 0 <= i < total]:
-        raise InputError(f"known frame {outside[0]} of a video of {total} frames: use 0..{total - 1}")
+        raise InputError(
+            f"known frame {outside[0]} of a video of {total} frames: use 0..{total - 1}"
+        )
     row = "".join("K" if i in set(known) else "T" for i in range(total))
     if "T" not in row:
         raise InputError(f"all {total} frames are known, so there is nothing to fill")

@@ -56,7 +56,9 @@ class Filled:
         path = Path(path)
         paths = [path]
         if len(self.frames) > 1:
-            paths = [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(len(self.frames))]
+            paths = [
+                path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(len(self.frames))
+            ]
         if not overwrite and (existing := [p for p in paths if p.exists()]):
             raise InputError(f"{existing[0]} exists: choose another name or pass --overwrite")
         for target, frames in zip(paths, self.frames, strict=True):

@@ -3,7 +3,6 @@
 The masks that a model was trained with are also what says which tasks it can do.
 """
 
-import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -130,43 +129,50 @@ class RandomMasks:
 
 @dataclass(frozen=True, kw_only=True)
 class ContextMasks:
-    """One short target block anywhere; of the frames around it some are KNOWN, others ABSENT.
+    """A short target block in a fixed place; of the frames around it some are KNOWN, others ABSENT.
 
     On each side a run of frames at random distances is KNOWN; in some clips single ones of them
-    are dropped too, and in some all. So a network learns every amount of history, none included,
-    which history guidance needs (`framefill.guidance`) and RaMViD's unconditional rows, in which
-    every frame is a target, do not teach.
+    are dropped too, and in some all. So a network learns to use any history and none, which
+    history guidance needs (`framefill.guidance`) and RaMViD's unconditional rows, in which every
+    frame is a target, do not teach. As the targets stay in place, a network that sees frames as
+    channels has to learn only once how the next frame follows from the last.
 
     Args:
-        frames: Length of a clip.
-        max_target: The length of the target block is uniform on 1..max_target.
+        past: Frames before the target block.
+        target: The length of the target block is uniform on 1..target.
+        future: Frames after the longest target block.
         distant: Probability, for each side, that the run does not begin beside the block.
         thinned: Probability that single KNOWN frames are dropped, a random share of them.
         empty: Probability that all frames but the targets are ABSENT.
     """
 
-    frames: int
-    max_target: int
+    past: int
+    target: int
+    future: int
     distant: float = 0.25
     thinned: float = 0.25
     empty: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_target <= self.frames:
-            raise InputError(f"{self} needs 1 <= max_target <= frames")
+        if self.past < 0 or self.target < 1 or self.future < 0:
+            raise InputError(f"{self} needs past >= 0, target >= 1 and future >= 0")
         for name in ("distant", "thinned", "empty"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{self} needs {name} between 0 and 1")
 
+    @property
+    def frames(self) -> int:
+        """Length of a clip."""
+        return self.past + self.target + self.future
+
     def sample(self, clips: int, generator: Generator) -> Roles:
         """Draw the roles of `clips` independent clips: Roles [clips frames]."""
         draw = partial(torch.rand, generator=generator)
-        length = torch.randint(1, self.max_target + 1, (clips, 1), generator=generator)
-        start = (draw(clips, 1) * (self.frames - length + 1)).long()
-        position = torch.arange(self.frames)
-        target = (position >= start) & (position < start + length)
-        known = self._run(start - position, start, draw)
-        known |= self._run(position - (start + length - 1), self.frames - start - length, draw)
+        last = self.past + (draw(clips, 1) * self.target).long()  # the block's last frame
+        position = torch.arange(self.frames).expand(clips, -1)
+        target = (position >= self.past) & (position <= last)
+        known = self._run(self.past - position, torch.full_like(last, self.past), draw)
+        known |= self._run(position - last, self.frames - 1 - last, draw)
         kept = torch.where(draw(clips, 1) < self.thinned, draw(clips, 1), 1.0)
         kept = torch.where(draw(clips, 1) < self.empty, 0.0, kept)
         known &= draw(clips, self.frames) < kept
@@ -183,11 +189,14 @@ class ContextMasks:
         return (distance > near) & (distance <= ends.amax(1, keepdim=True))
 
     def allows(self, row: str) -> bool:
-        """Say whether training shows rows like this one: one short run of targets."""
-        runs = re.findall("T+", row)
+        """Say whether training shows rows like this one: one run of targets, in its place."""
+        around = row[: self.past] + row[self.past :].lstrip("T")
         return (
-            len(row) == self.frames and len(runs) == 1 and len(runs[0]) <= self.max_target
-        ) and (self.empty > 0 or "K" in row)
+            len(row) == self.frames
+            and len(row) - len(around) in range(1, self.target + 1)
+            and "T" not in around
+            and (self.empty > 0 or "K" in around)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +213,9 @@ class MixedMasks:
 
     def __post_init__(self) -> None:
         if not self.parts or len(self.parts) != len(self.weights):
-            raise InputError(f"{len(self.parts)} masks and {len(self.weights)} weights: need one each")
+            raise InputError(
+                f"{len(self.parts)} masks and {len(self.weights)} weights: need one each"
+            )
         if min(self.weights) < 0 or sum(self.weights) == 0:
             raise InputError(f"weights {self.weights} must be at least 0, and not all 0")
         if len({part.frames for part in self.parts}) != 1:

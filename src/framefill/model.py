@@ -1,6 +1,6 @@
 """A trained model: a network, what its output means, and all that is needed to use it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.files import atomic_folder
 from framefill.guidance import guided
-from framefill.masks import BlockMasks, ContextMasks, Masks, MixedMasks, RandomMasks
+from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
 from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
 from framefill.rollout import plan, rollout
@@ -76,7 +76,9 @@ class ModelConfig:
         for name in ("offset", "scale"):
             count = len(getattr(self.normaliser, name))
             if count not in (1, self.channels):
-                raise InputError(f"normaliser {name} has {count} values for {self.channels} channels")
+                raise InputError(
+                    f"normaliser {name} has {count} values for {self.channels} channels"
+                )
 
     def build(self) -> nn.Module:
         """Build the network with fresh weights."""
@@ -169,9 +171,9 @@ class Model:
                 clip, roles, generators, sampler=sampler, guidance=guidance, precision=precision
             )
 
-        filled = video
-        for filled in rollout(fill_window, video, plan(row, self.config.masks)):
-            after_window()
+        *_, filled = _notified(
+            rollout(fill_window, video, plan(row, self.config.masks)), after_window
+        )
         return filled
 
     def save(
@@ -202,6 +204,12 @@ class Model:
             (draft / CARD).write_text(self.card, encoding="utf-8")
 
 
+def _notified(videos: Iterator[Clip], notify: Callable[[], None]) -> Iterator[Clip]:
+    for video in videos:
+        notify()
+        yield video
+
+
 def load_model(folder: Path) -> Model:
     """Read a model folder; weights of any floating type become float32.
 
@@ -220,7 +228,9 @@ def load_model(folder: Path) -> Model:
     with torch.device("meta"):
         network = config.build()
     if (count := sum(p.numel() for p in network.parameters())) > LIMIT_PARAMETERS:
-        raise InputError(f"{folder / CONFIG} describes a network of {count:,} parameters: too large")
+        raise InputError(
+            f"{folder / CONFIG} describes a network of {count:,} parameters: too large"
+        )
     network = config.build()
     load_weights(network, folder / WEIGHTS)
     card = folder / CARD

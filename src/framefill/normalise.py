@@ -91,7 +91,9 @@ class Normaliser:
                 f"values reach {low:g}..{high:g}, but the model was trained on {expected}: "
                 "convert the frames to its units"
             )
-        fractions = np.issubdtype(frames.dtype, np.floating) and not np.array_equal(known, known // 1)
+        fractions = np.issubdtype(frames.dtype, np.floating) and not np.array_equal(
+            known, known // 1
+        )
         if fractions and high <= 1 and self.high > 1 and self.dtype != "float32":
             raise InputError(
                 f"values reach {low:g}..{high:g}, but the model was trained on {expected}: "

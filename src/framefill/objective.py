@@ -52,7 +52,9 @@ class MaskedLoss:
     def draw_levels(self, diffusion: Diffusion, roles: Roles, generator: Generator) -> Levels:
         """Draw one level for the TARGET frames of each clip, and small ones for KNOWN frames."""
         target = diffusion.schedule.draw(len(roles), generator)[:, None]
-        known = diffusion.schedule.draw_up_to(self.known_level, *roles.shape, generator)
+        known = diffusion.schedule.draw_up_to(
+            self.known_level, clips=roles.shape[0], frames=roles.shape[1], generator=generator
+        )
         known = known.masked_fill(roles != Role.KNOWN, 0.0)
         return torch.where(roles == Role.TARGET, target, known)
 

@@ -7,7 +7,7 @@ from framefill.data.digits import DigitsConfig
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, suggestion
 from framefill.masks import ContextMasks
-from framefill.nn.config import StackConfig
+from framefill.nn.config import ContextConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
 from framefill.sampling import DpmSolver2M
@@ -21,8 +21,8 @@ def digits() -> Config:
     normaliser = Normaliser(offset=(21.4,), scale=(2 * 56.9,))
     return Config(
         data=DigitsConfig(size=32, glyph=12, digits=2, speed=2, bounce="reflect"),
-        masks=ContextMasks(frames=8, max_target=2),
-        network=StackConfig(width=48, multipliers=(1, 2), blocks=1, attention=(1,), head_width=32),
+        masks=ContextMasks(past=4, target=2, future=4),
+        network=ContextConfig(width=48, multipliers=(1, 2), blocks=1, attention=(), head_width=32),
         diffusion=Diffusion(
             schedule=LogNormalSchedule(mean=-0.4, std=1.4, lowest=0.02, highest=40.0),
             predicts="edm",
@@ -35,15 +35,16 @@ def digits() -> Config:
         sampler=DpmSolver2M(steps=15, eta=1.0),
         guidance=1.5,
         optim=OptimConfig(
-            steps=6000,
+            steps=8000,
             batch=16,
-            lr=1e-3,
+            lr=2e-3,
             betas=(0.9, 0.99),
             warmup=100,
             decay=0.6,
             ema_power=16.7,
         ),
         log=LogConfig(log_every=50, sample_every=1000, save_every=1000),
+        precision="bfloat16",
     )
 
 

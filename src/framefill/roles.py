@@ -42,7 +42,9 @@ def roles_from(*rows: str) -> Roles:
     for row in rows:
         check_row(row)
     if len({len(row) for row in rows}) != 1:
-        raise InputError(f"rows of one batch need one length, but these have {list(map(len, rows))}")
+        raise InputError(
+            f"rows of one batch need one length, but these have {list(map(len, rows))}"
+        )
     return torch.tensor([[LETTERS[letter] for letter in row] for row in rows], dtype=torch.int8)
 
 

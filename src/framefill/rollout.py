@@ -162,23 +162,12 @@ def _fronts(given: list[bool], waiting: list[int]) -> Iterator[_Front]:
 
 
 def _context_window(masks: ContextMasks, exists: list[bool], front: _Front) -> list[Window]:
-    """One short block of targets amid as many existing frames as the window can hold."""
-    length = min(masks.max_target, front.room)
+    """A block of targets at the front, with all that exists around it."""
+    length = min(masks.target, front.room)
     first = front.frame - length + 1 if front.backward else front.frame
+    frames = tuple(range(first - masks.past, first - masks.past + masks.frames))
     block = range(first, first + length)
-
-    def worth(start: int) -> tuple[int, int, int]:
-        frames = range(start, start + masks.frames)
-        inside = [0 <= f < len(exists) for f in frames]
-        existing = sum(exists[f] for f in frames if 0 <= f < len(exists))
-        centre = abs(2 * start + masks.frames - 2 * first - length)
-        return existing, sum(inside), -centre
-
-    start = max(range(first + length - masks.frames, first + 1), key=worth)
-    frames = tuple(range(start, start + masks.frames))
-    row = "".join(
-        "T" if f in block else "K" if 0 <= f < len(exists) and exists[f] else "-" for f in frames
-    )
+    row = "".join("T" if f in block else "K" if _at(exists, f) else "-" for f in frames)
     return [Window(frames, row)]
 
 

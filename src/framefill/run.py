@@ -13,17 +13,18 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from framefill.checkpoint import checkpoints, resume, save_checkpoint
+from framefill.checkpoint import resume, save_checkpoint
 from framefill.config import Config, LogConfig, difference, read_config
 from framefill.data.sheet import SheetRow, save_sheet
 from framefill.device import choose_device
 from framefill.errors import InputError
+from framefill.files import write_text
 from framefill.model import Model
 from framefill.randomness import generator_for
-from framefill.files import write_text
+from framefill.recipes import recipe
 from framefill.rollout import can_fill
 from framefill.serialise import to_data, write_json
-from framefill.train import Report, TrainState, train
+from framefill.training import Report, TrainState, train_steps
 
 PREVIEW_CLIPS = 3
 
@@ -64,10 +65,11 @@ class Run:
         return self.folder / "model"
 
 
-def train_run(
-    config: Config,
-    out: Path,
+def train(
+    config: Config | str,
     *,
+    out: Path | str,
+    data: Path | str | None = None,
     name: str = "",
     device: str = "auto",
     progress: bool = True,
@@ -76,8 +78,9 @@ def train_run(
     """Train a config into a run folder; the same call again goes on where it stopped.
 
     Args:
-        config: What to train.
+        config: What to train, or the name of a recipe.
         out: The run folder. Nothing in it is ever deleted but old checkpoints.
+        data: Where the training data is; None: where the config says.
         name: Of the recipe, for the model card.
         device: "auto", "cpu", "cuda" or "mps".
         progress: Show a progress bar, or a line now and then where there is no terminal.
@@ -89,7 +92,12 @@ def train_run(
     Raises:
         InputError: the folder holds something else, or a run of another config.
     """
-    run = Run(out)
+    if isinstance(config, str):
+        name = name or config
+        config = recipe(config)
+    if data is not None:
+        config = replace(config, data=replace(config.data, path=Path(data)))
+    run = Run(Path(out))
     _claim(run, config)
     state = TrainState.start(config, choose_device(device))
     for line in resume(run.checkpoints, state):
@@ -100,13 +108,11 @@ def train_run(
     run.samples.mkdir(exist_ok=True)
     with _Display(config, state.step, show=progress) as display:
         try:
-            for report in train(config, state):
+            for report in train_steps(config, state):
                 _after_step(run, config, name, state, report, display)
         except KeyboardInterrupt:
             _save(run, config, name, state)
             raise
-    if not checkpoints(run.checkpoints):
-        _save(run, config, name, state)
     return _model(config, name, state)
 
 
@@ -165,7 +171,8 @@ def model_card(config: Config, name: str, state: TrainState) -> str:
 A masked conditional video diffusion model for {config.data.height} x {config.data.width} frames of
 {config.data.channels} channel(s), {parameters:,} parameters.
 
-- Trained by: `{command}`, {state.step:,} of {config.optim.steps:,} steps of {config.optim.batch} clips
+- Trained by: `{command}`
+- Steps: {state.step:,} of {config.optim.steps:,}, {config.optim.batch} clips each
 - Data: {source}
 - Written: {datetime.now(UTC):%Y-%m-%d} with torch {torch.__version__.split("+")[0]}
 

@@ -165,7 +165,9 @@ class DpmSolver2M:
             ahead = clean
             if before is not None:
                 clean_before, log_ratio_before = before
-                ahead = clean + width / (2 * (log_ratio - log_ratio_before)) * (clean - clean_before)
+                ahead = clean + width / (2 * (log_ratio - log_ratio_before)) * (
+                    clean - clean_before
+                )
             decay = math.exp(-self.eta * width)
             noisy = there.sigma / here.sigma * decay * noisy
             noisy = noisy - there.alpha * math.expm1(-(1 + self.eta) * width) * ahead

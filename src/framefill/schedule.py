@@ -68,7 +68,7 @@ class TableSchedule:
         return torch.randint(1, self.levels + 1, (clips,), generator=generator).float()
 
     def draw_up_to(
-        self, level: float, clips: int, frames: int, generator: Generator
+        self, level: float, *, clips: int, frames: int, generator: Generator
     ) -> Float[Tensor, "clips frames"]:
         """Draw whole levels evenly from 0..level, one per frame."""
         return torch.randint(0, int(level) + 1, (clips, frames), generator=generator).float()
@@ -85,7 +85,9 @@ class TableSchedule:
         """
         counts = steps if isinstance(steps, tuple) else (steps,)
         if min(counts) < 1 or sum(counts) > self.levels:
-            raise InputError(f"{steps} steps with {self.levels} noise levels: needs 1..{self.levels}")
+            raise InputError(
+                f"{steps} steps with {self.levels} noise levels: needs 1..{self.levels}"
+            )
         if len(counts) > 1 and self.spacing != "linspace":
             raise InputError(f"steps in sections {counts} need spacing 'linspace'")
         match self.spacing:
@@ -157,7 +159,7 @@ class LogNormalSchedule:
         return (self.mean + self.std * torch.randn(clips, generator=generator)).exp()
 
     def draw_up_to(
-        self, level: float, clips: int, frames: int, generator: Generator
+        self, level: float, *, clips: int, frames: int, generator: Generator
     ) -> Float[Tensor, "clips frames"]:
         """Draw levels evenly from 0..level, one per frame."""
         return level * torch.rand(clips, frames, generator=generator)

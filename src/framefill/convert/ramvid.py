@@ -80,7 +80,7 @@ def _attention(official: str, ours: str, heads: int) -> Iterator[Renaming]:
     def by_matrix(tensors: list[Tensor]) -> Tensor:
         """The official rows go head by head, ours matrix by matrix: q, k, v."""
         rows = tensors[0].flatten(1) if tensors[0].dim() > 1 else tensors[0]
-        return rows.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+        return rows.reshape(heads, 3, -1, *rows.shape[1:]).transpose(0, 1).flatten(0, 2)
 
     def flat(tensors: list[Tensor]) -> Tensor:
         return torch.flatten(tensors[0], 1)

@@ -1,4 +1,4 @@
-"""Stochastic Moving MNIST, made on the fly from MNIST or from the digits that the package carries."""
+"""Stochastic Moving MNIST, made on the fly from MNIST or from digits that the package carries."""
 
 from dataclasses import dataclass
 from functools import lru_cache

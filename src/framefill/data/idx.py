@@ -19,9 +19,8 @@ def read_images(path: Path) -> UInt8[np.ndarray, "n h w"]:
     Raises:
         InputError: it is not such a file, or its size is not what its header says.
     """
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
     try:
-        with opened as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             header = file.read(16)
             if len(header) < 16 or struct.unpack(">I", header[:4])[0] != MAGIC_IMAGES:
                 raise InputError(f"{path} is not an IDX file of images: use MNIST's original files")

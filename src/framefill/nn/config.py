@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from framefill.errors import InputError
-from framefill.masks import BlockMasks, Masks
-from framefill.nn.denoisers import ConcatDenoiser, StackDenoiser, VolumeDenoiser
+from framefill.masks import BlockMasks, ContextMasks, Masks
+from framefill.nn.denoisers import ConcatDenoiser, ContextDenoiser, VolumeDenoiser
 from framefill.nn.layers import LevelEmbedding
 from framefill.nn.unet2d import build_unet2d
 from framefill.nn.unet3d import build_unet3d
@@ -63,8 +63,8 @@ class ConcatConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackConfig:
-    """Our 2-D U-Net over stacked frames with any roles, which it is told; the quickest to train."""
+class ContextConfig:
+    """Our 2-D U-Net over stacked frames that is told their roles; needs `ContextMasks`."""
 
     width: int = 64
     """Features at the finest resolution."""
@@ -91,15 +91,17 @@ class StackConfig:
         """Build the network for clips of `channels` channels.
 
         Raises:
-            InputError: a learned variance is asked for.
+            InputError: the masks are not `ContextMasks`, or a learned variance is asked for.
         """
+        if not isinstance(masks, ContextMasks):
+            raise InputError(f"a context network fills blocks amid context: it can't have {masks}")
         if learned_spread:
-            raise InputError("a stack network has no learned variance: turn learned_spread off")
+            raise InputError("a context network has no learned variance: turn learned_spread off")
         embedding = LevelEmbedding(self.width, "sin-cos")
         pixels = channels * self.patch**2
         unet = build_unet2d(
             channels=masks.frames * (pixels + 2),
-            out=masks.frames * pixels,
+            out=masks.target * pixels,
             widths=[self.width * m for m in self.multipliers],
             blocks=self.blocks,
             attention=self.attention,
@@ -107,7 +109,9 @@ class StackConfig:
             embedding=4 * self.width,
             dropout=self.dropout,
         )
-        return StackDenoiser(unet, embedding, patch=self.patch)
+        return ContextDenoiser(
+            unet, embedding, past=masks.past, target=masks.target, patch=self.patch
+        )
 
     @property
     def divisor(self) -> int:
@@ -184,7 +188,7 @@ class VolumeConfig:
         return 2 ** (len(self.multipliers) - 1)
 
 
-NetworkConfig = ConcatConfig | StackConfig | VolumeConfig
+NetworkConfig = ConcatConfig | ContextConfig | VolumeConfig
 
 
 def _check(multipliers: tuple[int, ...], attention: tuple[int, ...]) -> None:

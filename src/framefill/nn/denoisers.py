@@ -66,21 +66,27 @@ class VolumeDenoiser(nn.Module):
         return rearrange(output, "b c f h w -> b f c h w")
 
 
-class StackDenoiser(nn.Module):
-    """Frames are channels of one image, in order, with any roles; the network is told the roles.
+class ContextDenoiser(nn.Module):
+    """Frames are channels of one image, in order, and the network is told their roles.
 
     Each frame comes with two planes that say whether it is KNOWN and whether it is a TARGET, and
-    square patches of pixels are folded into channels.
+    square patches of pixels are folded into channels. TARGET frames are among the clip's frames
+    past..past+target; the output for others is zero.
 
     Args:
-        unet: Takes frames * (channels + 2) * patch² channels, gives frames * channels * patch².
+        unet: Takes frames * (channels * patch² + 2) channels, gives target * channels * patch².
         embedding: Of the noise level of the TARGET frames.
+        past: Frames before the target block.
+        target: Frames of the longest target block.
         patch: Side of the folded patches, in pixels.
     """
 
-    def __init__(self, unet: UNet, embedding: LevelEmbedding, *, patch: int) -> None:
+    def __init__(
+        self, unet: UNet, embedding: LevelEmbedding, *, past: int, target: int, patch: int
+    ) -> None:
         super().__init__()
-        self.unet, self.embedding, self.patch = unet, embedding, patch
+        self.unet, self.embedding = unet, embedding
+        self.past, self.target, self.patch = past, target, patch
 
     def forward(self, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles) -> Clip:
         """See `framefill.types.Denoiser`."""
@@ -88,7 +94,8 @@ class StackDenoiser(nn.Module):
         image = rearrange(canvas, pattern, p=self.patch, q=self.patch)
         planes = [having(roles, role)[:, :, 0].to(canvas) for role in (Role.KNOWN, Role.TARGET)]
         told = torch.cat(planes, dim=1).expand(-1, -1, *image.shape[-2:])
-        first = (roles == Role.TARGET).to(torch.int8).argmax(dim=1, keepdim=True)
-        output = self.unet(torch.cat([image, told], dim=1), self.embedding(labels.gather(1, first)[:, 0]))
+        output = self.unet(torch.cat([image, told], dim=1), self.embedding(labels[:, self.past]))
         inverse = "b (f c p q) h w -> b f c (h p) (w q)"
-        return rearrange(output, inverse, f=canvas.shape[1], p=self.patch, q=self.patch)
+        target = rearrange(output, inverse, f=self.target, p=self.patch, q=self.patch)
+        after = canvas.shape[1] - self.past - self.target
+        return nn.functional.pad(target, (0, 0, 0, 0, 0, 0, self.past, after))

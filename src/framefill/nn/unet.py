@@ -1,4 +1,4 @@
-"""The skeleton that all U-Nets share: a way down, a middle, a way up with skips from the way down."""
+"""The skeleton that all U-Nets share: down, middle, and up with skips from the way down."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""MCVD's 2-D U-Net: frames are channels of one image (MCVD, Section 3; NCSN++, Song et al. 2021)."""
+"""MCVD's 2-D U-Net: frames are channels of one image (MCVD, Section 3; Song et al. 2021)."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""RaMViD's 3-D U-Net: frames are the third axis of a volume (RaMViD, Section 4; Nichol & Dhariwal)."""
+"""RaMViD's 3-D U-Net: frames are a third axis of space (RaMViD, Section 4)."""
 
 from collections.abc import Iterator, Sequence
 

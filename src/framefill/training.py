@@ -95,7 +95,7 @@ def batches(config: Config, start: int) -> Iterator[torch.Tensor]:
     yield from loader
 
 
-def train(config: Config, state: TrainState) -> Iterator[Report]:
+def train_steps(config: Config, state: TrainState) -> Iterator[Report]:
     """Advance `state` to the end of the run, with a report after each step.
 
     The caller decides what happens between two steps: log, save, sample, stop. A state that was
@@ -126,7 +126,7 @@ def _step(
         losses = config.loss(state.network, config.diffusion, clip, roles, generator)
     loss = losses.float().mean()
     state.optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), optim.clip_norm)
     if not torch.isfinite(norm):
         raise InputError(

@@ -1,0 +1,315 @@
+"""The `framefill` command: parse, call, show."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+from framefill.config import Config
+from framefill.data.read import read as read_video
+from framefill.data.video import Video
+from framefill.demo import print_scores, run_demo
+from framefill.errors import InputError
+from framefill.fill import Filler, Options, load
+from framefill.filled import Filled
+from framefill.parsing import parse_command, parse_frames
+from framefill.recipes import RECIPES
+from framefill.recipes import recipe as get_recipe
+from framefill.rollout import plan as make_plan
+from framefill.run import train as run_training
+
+Fit = Literal["none", "stretch", "crop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Which part of a video is read, and how it is made to suit the model."""
+
+    start: int = 0
+    """First frame that is read."""
+    take: int | None = None
+    """Number of frames that are read; none: all."""
+    every: int = 1
+    """Read every frame, every second one (2), and so on."""
+    fit: Fit = "none"
+    """Convert to the model's frame size and channels: stretch, or crop to the middle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What is asked of which model, and where the answer goes."""
+
+    model: str = "digits"
+    """A model that ships with framefill, a model folder, a run folder or a hub id."""
+    out: Path | None = None
+    """File to write (.mp4 .gif .npy .npz, or a folder of images); a contact sheet goes beside it.
+    None: named after the command."""
+    samples: int = 1
+    """Different ways to fill the frames."""
+    sampler: Literal["ddpm", "ddim", "dpm++"] | None = None
+    """How to walk from noise to frames; none: the model's own."""
+    steps: int | None = None
+    """Denoiser evaluations per window; none: the sampler's own."""
+    guidance: float | None = None
+    """History guidance, 1 for none; none: the model's own."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's arithmetic."""
+    seed: int = 0
+    """Of all noise."""
+    overwrite: bool = False
+    """Replace files that are there already."""
+
+
+Ask = Annotated[Asking, tyro.conf.arg(name="")]
+Read = Annotated[Reading, tyro.conf.arg(name="")]
+
+
+def predict(
+    video: Positional[Path], frames: int, read: Read = Reading(), ask: Ask = Asking()
+) -> None:
+    """Fill in frames after the end of a video.
+
+    Args:
+        video: Video file, folder of images, or array (.npy, .npz).
+        frames: Number of frames to fill in.
+        read: What is read.
+        ask: What is asked of which model.
+    """
+    filler, given = _prepare(video, read, ask)
+    _finish(filler.predict(given, frames, **_options(ask)), ask, "predict")
+
+
+def rewind(
+    video: Positional[Path], frames: int, read: Read = Reading(), ask: Ask = Asking()
+) -> None:
+    """Fill in frames before the start of a video.
+
+    Args:
+        video: Video file, folder of images, or array (.npy, .npz).
+        frames: Number of frames to fill in.
+        read: What is read.
+        ask: What is asked of which model.
+    """
+    filler, given = _prepare(video, read, ask)
+    _finish(filler.rewind(given, frames, **_options(ask)), ask, "rewind")
+
+
+def interpolate(
+    video: Positional[Path], between: int, read: Read = Reading(), ask: Ask = Asking()
+) -> None:
+    """Fill in frames between each two frames of a video, which slows it down.
+
+    Args:
+        video: Video file, folder of images, or array (.npy, .npz).
+        between: Number of frames to fill in between each two.
+        read: What is read.
+        ask: What is asked of which model.
+    """
+    filler, given = _prepare(video, read, ask)
+    _finish(filler.interpolate(given, between, **_options(ask)), ask, "interpolate")
+
+
+def upsample(
+    video: Positional[Path], factor: int, read: Read = Reading(), ask: Ask = Asking()
+) -> None:
+    """Multiply the frame rate of a video.
+
+    Args:
+        video: Video file, folder of images, or array (.npy, .npz).
+        factor: How many times the frame rate.
+        read: What is read.
+        ask: What is asked of which model.
+    """
+    filler, given = _prepare(video, read, ask)
+    _finish(filler.upsample(given, factor, **_options(ask)), ask, "upsample")
+
+
+def fill(
+    video: Positional[Path],
+    known: str | None = None,
+    roles: str | None = None,
+    read: Read = Reading(),
+    ask: Ask = Asking(),
+) -> None:
+    """Fill in any frames of a video.
+
+    Args:
+        video: Video file, folder of images, or array (.npy, .npz).
+        known: The frames that are given, such as 0-4,15; all others are filled in. None: frames
+            that are NaN throughout are filled in.
+        roles: Instead of known, one letter per frame: K given, T to be filled in, - neither.
+        read: What is read.
+        ask: What is asked of which model.
+    """
+    filler, given = _prepare(video, read, ask)
+    frames = None if known is None else parse_frames(known)
+    filled = filler.fill(given, frames, roles=roles, **_options(ask))
+    complete = (
+        not np.issubdtype(given.frames.dtype, np.floating) or not np.isnan(given.frames).any()
+    )
+    _finish(filled, ask, "fill", truth=given if complete else None)
+
+
+def generate(frames: int, ask: Ask = Asking()) -> None:
+    """Make videos from nothing.
+
+    Args:
+        frames: Number of frames.
+        ask: What is asked of which model.
+    """
+    _finish(load(ask.model).generate(frames, **_options(ask)), ask, "generate")
+
+
+def train(
+    recipe: Positional[str],
+    out: Path,
+    config: Annotated[Config, tyro.conf.arg(name="")],
+    data: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Train a model; the same command again goes on where it stopped.
+
+    Args:
+        recipe: A recipe (`framefill recipes`), or the config.json of a run.
+        out: The run folder.
+        config: The recipe's settings.
+        data: Folder of the training data; for digits one with MNIST's IDX files, or none for the
+            digits that framefill carries.
+        device: auto, cpu, cuda or mps.
+    """
+    run_training(config, out=out, data=data, name=recipe, device=device, say=_say)
+    _say(f"model: {out / 'model'}")
+
+
+def demo(out: Path = Path("framefill-demo"), clips: int = 16, train: bool = False) -> None:
+    """Fill in frames of moving digits in all six ways, with pictures, videos and scores.
+
+    Args:
+        out: A new folder for what the demo writes.
+        clips: Held-out clips that are scored.
+        train: Train the model from scratch first, in minutes, instead of the one that framefill
+            carries.
+    """
+    if clips < 1:
+        raise InputError(f"clips {clips} must be at least 1")
+    config = get_recipe("digits")
+    if train:
+        run = out.with_name(f"{out.name}-run")
+        filler = Filler(run_training("digits", out=run, say=_say))
+    else:
+        filler = load("digits")
+    scores = run_demo(filler, config, out, clips=clips, say=_say)
+    print_scores(scores, Console())
+    _say(f"videos, contact sheets and scores: {out}; look at {out / 'tasks.png'} first")
+
+
+def plan(roles: Positional[str], model: str = "digits") -> None:
+    """Print which frames a model fills when, and from which.
+
+    Args:
+        roles: One letter per frame: K given, T to be filled in, - neither.
+        model: See predict.
+    """
+    windows = make_plan(roles, load(model).model.config.masks)
+    print(f"      {roles}")
+    for number, window in enumerate(windows):
+        print(f"{number:4}  {window.draw(len(roles))}")
+
+
+def recipes() -> None:
+    """List the recipes."""
+    for name, make in RECIPES.items():
+        print(f"{name:20} {(make.__doc__ or '').splitlines()[0]}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    command.__name__: command
+    for command in (
+        demo,
+        train,
+        predict,
+        rewind,
+        interpolate,
+        fill,
+        upsample,
+        generate,
+        plan,
+        recipes,
+    )
+}
+
+
+def _prepare(video: Path, read: Reading, ask: Asking) -> tuple[Filler, Video]:
+    """Load the model and read the video, in the model's size if that was asked for."""
+    _check_out(ask)
+    filler = load(ask.model)
+    given = read_video(video, start=read.start, frames=read.take, every=read.every)
+    if read.fit != "none":
+        config = filler.model.config
+        given = given.fit(
+            height=config.height, width=config.width, channels=config.channels, how=read.fit
+        )
+    return filler, given
+
+
+def _options(ask: Asking) -> Options:
+    return Options(
+        samples=ask.samples,
+        sampler=ask.sampler,
+        steps=ask.steps,
+        guidance=ask.guidance,
+        device=ask.device,
+        precision=ask.precision,
+        seed=ask.seed,
+        progress=sys.stderr.isatty(),
+    )
+
+
+def _finish(filled: Filled, ask: Asking, verb: str, truth: Video | None = None) -> None:
+    out = ask.out or Path(f"{verb}.mp4")
+    sheet = out.with_name(f"{out.stem}.sheet.png")
+    if sheet.exists() and not ask.overwrite:
+        raise InputError(f"{sheet} exists: choose another name for --out or pass --overwrite")
+    written = filled.save(out, overwrite=ask.overwrite)
+    filled.contact_sheet(sheet, truth=truth, overwrite=ask.overwrite)
+    _say(f"wrote {', '.join(map(str, [*written, sheet]))}")
+
+
+def _check_out(ask: Asking) -> None:
+    """Refuse to overwrite before the work, not after it."""
+    if ask.out and ask.out.exists() and not ask.overwrite:
+        raise InputError(f"{ask.out} exists: choose another name or pass --overwrite")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0 done, 1 a failure that is ours, 2 a user's mistake, 130 interrupted.
+    """
+    try:
+        call = parse_command(COMMANDS, list(sys.argv[1:] if arguments is None else arguments))
+        call()
+    except InputError as error:
+        print(f"framefill: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("framefill: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Samplers against an exact denoiser: of Gaussian data, and of data that is one known clip."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from framefill.completion import complete
+from framefill.diffusion import Diffusion
+from framefill.errors import InputError
+from framefill.guidance import guided
+from framefill.masks import BlockMasks, ContextMasks, RandomMasks
+from framefill.nn.config import ConcatConfig, ContextConfig, VolumeConfig
+from framefill.roles import Role, roles_from
+from framefill.sampling import Ddim, Ddpm, DpmSolver2M, Sampler
+from framefill.schedule import LogNormalSchedule, TableSchedule
+
+MEAN, STD = 0.3, 0.2
+TABLE = Diffusion(schedule=TableSchedule(spacing="linspace"), limits=None)
+EDM = Diffusion(schedule=LogNormalSchedule(), predicts="edm", labels="log", limits=None)
+
+
+def generators(count: int, seed: int = 0) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed + i) for i in range(count)]
+
+
+def gaussian_denoiser(diffusion: Diffusion):
+    """The best prediction for data that is normal with MEAN and STD, from the label alone."""
+
+    def denoise(canvas: Tensor, labels: Tensor, roles: Tensor) -> Tensor:
+        if isinstance(diffusion.schedule, TableSchedule):
+            levels = labels + 1
+        else:
+            levels = (labels / 250).exp()
+        alpha, sigma = (part.float() for part in diffusion.schedule.scales(levels))
+        reading = diffusion.reading(levels)
+        noisy = canvas / reading.scale.float()
+        gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
+        clean = MEAN + gain * (noisy - alpha * MEAN)
+        noise = (noisy - alpha * clean) / sigma
+        return reading.clean.float() * clean + reading.noise.float() * noise
+
+    return denoise
+
+
+def draw(diffusion: Diffusion, sampler: Sampler) -> Tensor:
+    clip = torch.zeros(8, 1, 1, 40, 40)
+    roles = roles_from("T").expand(8, -1)
+    return complete(gaussian_denoiser(diffusion), diffusion, clip, roles, sampler, generators(8))
+
+
+@pytest.mark.parametrize("diffusion", [TABLE, EDM], ids=["table", "edm"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Ddpm(steps=200),
+        Ddpm(steps=200, variance="large"),
+        Ddim(steps=200),
+        Ddim(steps=200, eta=1.0),
+        DpmSolver2M(steps=50),
+        DpmSolver2M(steps=100, eta=1.0),
+    ],
+    ids=str,
+)
+def test_samples_have_the_moments_of_the_data(diffusion: Diffusion, sampler: Sampler) -> None:
+    samples = draw(diffusion, sampler)
+    assert samples.mean().item() == pytest.approx(MEAN, abs=0.015)
+    # Evenly spaced levels of the linear table leave out much of the last, least noisy part.
+    slack = 0.035 if diffusion is TABLE else 0.01
+    assert samples.std().item() == pytest.approx(STD, abs=slack)
+
+
+@pytest.mark.parametrize("sampler", [Ddpm(), Ddim(), Ddim(eta=1.0)], ids=str)
+def test_more_steps_come_closer_to_the_data(sampler: Sampler) -> None:
+    errors = [abs(draw(TABLE, replace(sampler, steps=n)).std().item() - STD) for n in (20, 80, 320)]
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_the_second_order_solver_converges_at_second_order() -> None:
+    """Against a very fine walk from the same noise; one order more than DDIM."""
+    diffusion = EDM
+    exact = draw(diffusion, DpmSolver2M(steps=400))
+
+    def error(sampler: Sampler) -> float:
+        return (draw(diffusion, sampler) - exact).abs().mean().item()
+
+    second = math.log2(error(DpmSolver2M(steps=20)) / error(DpmSolver2M(steps=40)))
+    first = math.log2(error(Ddim(steps=20)) / error(Ddim(steps=40)))
+    assert second > 1.6
+    assert 0.7 < first < 1.4
+
+
+def test_deterministic_walks_use_noise_only_to_begin() -> None:
+    for sampler in (Ddim(steps=5), DpmSolver2M(steps=5)):
+        calls = []
+
+        def denoise(canvas, labels, roles, calls=calls):
+            calls.append(labels)
+            return torch.zeros_like(canvas)
+
+        clip, roles = torch.zeros(1, 1, 1, 4, 4), roles_from("T")
+        first = complete(denoise, TABLE, clip, roles, sampler, generators(1))
+        second = complete(denoise, TABLE, clip, roles, replace(sampler, steps=5), generators(1))
+        assert torch.equal(first, second)
+        assert len(calls) == 10
+
+
+@pytest.mark.parametrize("make", [lambda: Ddim(eta=1.5), lambda: DpmSolver2M(eta=-0.1)])
+def test_impossible_settings_are_refused(make) -> None:
+    with pytest.raises(InputError, match="eta"):
+        make()
+
+
+def test_learned_variance_needs_a_network_that_learned_it() -> None:
+    with pytest.raises(InputError, match="learned"):
+        draw(TABLE, Ddpm(steps=3, variance="learned"))
+
+
+NETWORKS = {
+    "concat": (
+        ConcatConfig(width=8, multipliers=(1, 2), blocks=1, attention=(1,), head_width=8),
+        BlockMasks(past=2, target=2, future=1, drop_past=0.5, drop_future=0.5),
+        ["KKTTK", "--TT-"],
+    ),
+    "volume": (
+        VolumeConfig(width=32, multipliers=(1, 1), blocks=1, attention=(1,)),
+        RandomMasks(frames=5, max_known=3),
+        ["KTTTK", "TTKTT"],
+    ),
+    "context": (
+        ContextConfig(width=8, multipliers=(1, 2), blocks=1, attention=(1,), head_width=8),
+        ContextMasks(past=2, target=2, future=1),
+        ["KKTTK", "-KT-K"],
+    ),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request: pytest.FixtureRequest):
+    """A network with random weights everywhere, also where training starts from zero."""
+    config, masks, rows = NETWORKS[request.param]
+    torch.manual_seed(0)
+    built = config.build(channels=2, masks=masks).eval()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.copy_(0.3 * torch.randn_like(parameter) / max(1, parameter[0].numel()) ** 0.5)
+    return built, rows
+
+
+def clip_of(rows: list[str]) -> Tensor:
+    return torch.randn(len(rows), len(rows[0]), 2, 8, 8, generator=generators(1)[0])
+
+
+def fill(network, clip: Tensor, rows: list[str], sampler: Sampler | None = None, seeds=None):
+    chosen = sampler or DpmSolver2M(steps=4, eta=1.0)
+    made = seeds or generators(len(clip))
+    return complete(network, Diffusion(), clip, roles_from(*rows), chosen, made)
+
+
+def test_hidden_frames_never_leak(network) -> None:
+    built, rows = network
+    clip = clip_of(rows)
+    spoiled = clip.clone()
+    spoiled[roles_from(*rows) != Role.KNOWN] = float("nan")
+    assert torch.equal(fill(built, clip, rows), fill(built, spoiled, rows))
+
+
+def test_known_frames_matter_and_come_back_untouched(network) -> None:
+    built, rows = network
+    clip = clip_of(rows)
+    roles = roles_from(*rows)
+    known = roles == Role.KNOWN
+    filled, other = fill(built, clip, rows), fill(built, clip + known[..., None, None, None], rows)
+    assert torch.equal(filled[known], clip[known])
+    assert (filled[0] - other[0])[roles[0] == Role.TARGET].abs().max() > 1e-3
+    assert filled[roles == Role.ABSENT].abs().sum() == 0
+
+
+def test_a_clip_does_not_depend_on_its_batch(network) -> None:
+    built, rows = network
+    clip = clip_of(rows)
+    together = fill(built, clip, rows, seeds=generators(2))
+    alone = fill(built, clip[1:], rows[1:], seeds=generators(1, seed=1))
+    torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_the_noise_level_matters(network) -> None:
+    built, rows = network
+    clip, roles = clip_of(rows), roles_from(*rows)
+    outputs = [built(clip, torch.full(roles.shape, label), roles) for label in (5.0, 800.0)]
+    assert (outputs[0] - outputs[1])[roles == Role.TARGET].abs().max() > 1e-4
+
+
+def test_numbers_of_roles_and_generators_must_match() -> None:
+    def zero(canvas: Tensor, labels: Tensor, roles: Tensor) -> Tensor:
+        return torch.zeros_like(canvas)
+
+    clip = torch.zeros(2, 3, 1, 4, 4)
+    with pytest.raises(InputError, match="roles"):
+        complete(zero, TABLE, clip, roles_from("KT", "KT"), Ddpm(), generators(2))
+    with pytest.raises(InputError, match="1 generators for 2 clips"):
+        complete(zero, TABLE, clip, roles_from("KTT", "KTT"), Ddpm(), generators(1))
+
+
+def test_guidance_extrapolates_from_the_blind_prediction() -> None:
+    def denoise(canvas: Tensor, labels: Tensor, roles: Tensor) -> Tensor:
+        assert (canvas[roles == Role.ABSENT] == 0).all()
+        seen = (roles == Role.KNOWN).sum(1).float()
+        return torch.ones_like(canvas) * (1 + seen[:, None, None, None, None])
+
+    canvas = torch.ones(1, 3, 1, 2, 2)
+    labels = torch.zeros(1, 3)
+    assert guided(denoise, 2.0)(canvas, labels, roles_from("KKT")).unique().item() == 1 + 2 * 2
+    assert guided(denoise, 1.0)(canvas, labels, roles_from("KKT")).unique().item() == 3
+    assert guided(denoise, 2.0)(canvas, labels, roles_from("TTT")).unique().item() == 1
