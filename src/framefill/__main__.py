@@ -1,0 +1,7 @@
+"""`python -m framefill` is the `framefill` command."""
+
+import sys
+
+from framefill.cli import main
+
+sys.exit(main())
