@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_a_walk_has_the_steps_asked_for_and_ends_clean(steps: int, spacing: str)
     walk = TableSchedule(spacing=spacing).descent(steps)
     assert len(walk) == steps + 1
     assert walk[-1] == 0
-    assert all(high > low for high, low in zip(walk, walk[1:], strict=False))
+    assert all(high > low for high, low in pairwise(walk))
     if spacing == "trailing" or steps > 1:
         assert walk[0] == 1000
 

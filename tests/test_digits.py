@@ -55,7 +55,9 @@ def test_digits_stay_inside_and_move_no_faster_than_said(
 
 
 def test_velocities_change_at_walls_alone() -> None:
-    clips = DigitsConfig(size=64, glyph=8, speed=2, digits=1).clips(frames=30, split="train", seed=0)
+    clips = DigitsConfig(size=64, glyph=8, speed=2, digits=1).clips(
+        frames=30, split="train", seed=0
+    )
     changes = 0
     for number in range(50):
         path = np.array(clips._path(np.random.default_rng(number)))
@@ -63,7 +65,9 @@ def test_velocities_change_at_walls_alone() -> None:
         for frame in range(1, len(steps)):
             if (steps[frame] != steps[frame - 1]).any():
                 changes += 1
-                near = (path[frame - 1 : frame + 2] <= 2) | (path[frame - 1 : frame + 2] >= 64 - 8 - 3)
+                near = (path[frame - 1 : frame + 2] <= 2) | (
+                    path[frame - 1 : frame + 2] >= 64 - 8 - 3
+                )
                 assert near.any()
     assert changes > 0
 
@@ -123,7 +127,12 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     write_idx(huge, images, count=2**31)
     write_idx(cut, images)
     cut.write_bytes(cut.read_bytes()[:20])
-    for path, said in ((short, "ends after"), (foreign, "not an IDX"), (huge, "announces"), (cut, "damaged")):
+    for path, said in (
+        (short, "ends after"),
+        (foreign, "not an IDX"),
+        (huge, "announces"),
+        (cut, "damaged"),
+    ):
         with pytest.raises(InputError, match=said):
             read_images(path)
     with pytest.raises(InputError, match="no folder"):

@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as nps
 from PIL import Image
 
 from framefill.data.read import read
-from framefill.data.write import replacing, to_pixels, write
+from framefill.data.write import to_pixels, write
 from framefill.errors import InputError
+from framefill.files import replacing
 
 
 def waves(frames: int, height: int, width: int, channels: int = 3) -> np.ndarray:

@@ -30,7 +30,7 @@ def save_checkpoint(folder: Path, state: TrainState, *, keep: int) -> Path:
         The checkpoint's folder, named after its step.
     """
     path = folder / f"{state.step:08d}"
-    with atomic_folder(path, replace=True) as draft:
+    with atomic_folder(path, overwrite=True) as draft:
         _save_weights(draft / NETWORK, state.network)
         _save_weights(draft / AVERAGE, state.average)
         torch.save(state.optimizer.state_dict(), draft / OPTIMIZER)

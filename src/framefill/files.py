@@ -1,8 +1,8 @@
 """Files and folders that appear whole or not at all."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,53 +11,68 @@ from framefill.errors import InputError
 
 
 @contextmanager
-def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty folder that takes the name `path` when the block ends without an error.
+def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary sibling to write, which becomes `path` once all has gone well.
 
     Args:
-        path: The folder to make; its parents are made too.
-        replace: Take the place of a folder that is there already; otherwise it is refused.
+        path: The file or folder to make; its parents are made too.
+        overwrite: Take the place of what is there already; otherwise it is refused.
 
     Raises:
-        InputError: `path` exists and may not be replaced.
+        InputError: the path exists and may not be replaced, or the place can't be written to.
     """
-    if path.exists() and not replace:
-        raise InputError(f"{path} exists already: choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    if path.name in ("", ".."):
+        raise InputError(f"'{path}' is no name for a file: choose one")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: choose another name or pass --overwrite")
+    token = secrets.token_hex(4)
+    temporary = path.with_name(f".{path.stem}-{token}{path.suffix}")
+    retired = path.with_name(f".{path.stem}-{token}-old")
     try:
-        draft.chmod(0o755)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _flush(temporary)
+            if path.is_dir():
+                path.rename(retired)  # a folder can't be replaced in one step
+            temporary.replace(path)
+        finally:
+            _remove(temporary)
+            if retired.exists() and not path.exists():
+                retired.rename(path)
+            _remove(retired)
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error.strerror}): choose another") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder that takes the name `path` when the block ends without an error.
+
+    Raises:
+        InputError: as `replacing`.
+    """
+    with replacing(path, overwrite=overwrite) as draft:
+        draft.mkdir()
         yield draft
-        for file in draft.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        if path.exists():
-            # A folder can't be renamed onto another, so the old one steps aside first.
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.replace(old / path.name)
-            draft.replace(path)
-            shutil.rmtree(old)
-        else:
-            draft.replace(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file that is never seen half written."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """Write a text file, or replace it, so that it is never seen half written."""
+    with replacing(path, overwrite=True) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
-def _flush(file: Path) -> None:
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
+def _flush(path: Path) -> None:
+    """Make sure that the data is on the disk before the name is."""
+    for file in [path, *path.rglob("*")]:
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())

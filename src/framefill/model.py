@@ -181,19 +181,19 @@ class Model:
         folder: Path,
         *,
         dtype: Literal["float32", "float16"] = "float32",
-        replace: bool = False,
+        overwrite: bool = False,
     ) -> None:
         """Write a model folder: config.json, model.safetensors, README.md.
 
         Args:
             folder: Where to; it appears whole or not at all.
             dtype: Type of the stored weights.
-            replace: Take the place of a model folder that is there already.
+            overwrite: Take the place of a model folder that is there already.
 
         Raises:
             InputError: the folder exists and may not be replaced.
         """
-        with atomic_folder(folder, replace=replace) as draft:
+        with atomic_folder(folder, overwrite=overwrite) as draft:
             data = {"format_version": FORMAT_VERSION, **to_data(self.config)}
             write_json(draft / CONFIG, data)
             weights = {

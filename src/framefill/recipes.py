@@ -15,12 +15,12 @@ from framefill.schedule import LogNormalSchedule
 
 
 def digits() -> Config:
-    """The demo: two bouncing digits of 12 pixels on 32 x 32, minutes on a CPU."""
+    """The demo: two bouncing digits of 10 pixels on 32 x 32, minutes on a CPU."""
     # Mean and standard deviation of the pixels; data of standard deviation 0.5 is what the
     # noise levels below are made for.
-    normaliser = Normaliser(offset=(21.4,), scale=(2 * 56.9,))
+    normaliser = Normaliser(offset=(15.0,), scale=(2 * 48.1,))
     return Config(
-        data=DigitsConfig(size=32, glyph=12, digits=2, speed=2, bounce="reflect"),
+        data=DigitsConfig(size=32, glyph=10, digits=2, speed=2, bounce="reflect"),
         masks=ContextMasks(past=4, target=2, future=4),
         network=ContextConfig(width=48, multipliers=(1, 2), blocks=1, attention=(), head_width=32),
         diffusion=Diffusion(
@@ -32,10 +32,10 @@ def digits() -> Config:
         ),
         loss=MaskedLoss(known_level=0.05),
         normaliser=normaliser,
-        sampler=DpmSolver2M(steps=15, eta=1.0),
-        guidance=1.5,
+        sampler=DpmSolver2M(steps=10, eta=1.0),
+        guidance=2.0,
         optim=OptimConfig(
-            steps=8000,
+            steps=7500,
             batch=16,
             lr=2e-3,
             betas=(0.9, 0.99),

@@ -153,7 +153,7 @@ def _after_step(
 
 def _save(run: Run, config: Config, name: str, state: TrainState) -> None:
     save_checkpoint(run.checkpoints, state, keep=config.log.keep)
-    _model(config, name, state).save(run.model, replace=True)
+    _model(config, name, state).save(run.model, overwrite=True)
 
 
 def _model(config: Config, name: str, state: TrainState) -> Model:

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from framefill.data.write import replacing
 from framefill.errors import InputError
+from framefill.files import replacing
 
 Color = tuple[int, int, int]
 

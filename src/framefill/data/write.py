@@ -2,10 +2,6 @@
 
 import math
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from framefill.errors import InputError
+from framefill.files import replacing
 
 FORMATS = ".mp4, .gif, .npy, .npz, or a name without a suffix for a folder of .png images"
 DEFAULT_FPS = 8.0
@@ -64,6 +61,8 @@ def write(
         with replacing(path, overwrite=overwrite) as temporary:
             _write_array(temporary, frames, fps)
         return
+    if path.is_dir() and overwrite:
+        _refuse_foreign(path)
     pixels = to_pixels(frames, value_range)
     _check_pictures(pixels, suffix, enlarge, fps or DEFAULT_FPS)
     writers = {".mp4": _write_mp4, ".gif": _write_gif, "": _write_folder}
@@ -97,45 +96,6 @@ def to_pixels(
         share = (np.clip(frame.astype(np.float64), low, high) - low) / (high - low)
         pixels[index] = np.rint(np.nan_to_num(share, nan=0.0) * 255)
     return pixels
-
-
-@contextmanager
-def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary sibling to write, which becomes `path` once all has gone well.
-
-    Raises:
-        InputError: the path exists and may not be replaced, or the place can't be written to.
-    """
-    if path.name in ("", ".."):
-        raise InputError(f"'{path}' is no name for a file: choose one")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists: choose another name or pass --overwrite")
-    if path.is_dir():
-        _refuse_foreign(path)
-    token = secrets.token_hex(4)
-    temporary = path.with_name(f".{path.stem}-{token}{path.suffix}")
-    retired = path.with_name(f".{path.stem}-{token}-old")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            if path.is_dir():
-                path.rename(retired)  # a folder can't be replaced in one step
-            temporary.replace(path)
-        finally:
-            _remove(temporary)
-            if retired.exists() and not path.exists():
-                retired.rename(path)
-            _remove(retired)
-    except OSError as error:
-        raise InputError(f"{path} can't be written ({error.strerror}): choose another") from error
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _refuse_foreign(folder: Path) -> None:
