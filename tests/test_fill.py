@@ -276,7 +276,9 @@ class TestModelFolder:
             "can't be read as safetensors": truncate,
             "another network": rename,
             "has shape": reshape,
-            "too large": edit(network={"type": "VolumeConfig", "width": 65536}),
+            "width 65536": edit(network={"type": "VolumeConfig", "width": 65536}),
+            "blocks 1000000000": edit(network={"type": "ContextConfig", "blocks": 10**9}),
+            "lacks unet": edit(network={"type": "VolumeConfig", "width": 4096}),
         }
         for said, change in cases.items():
             with pytest.raises(InputError) as caught:

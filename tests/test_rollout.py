@@ -31,6 +31,7 @@ def check(row: str, masks: Masks, windows: list[Window]) -> None:
         assert {frame for frame, letter in pairs if letter == "K"} <= exists
         fresh = {frame for frame, letter in pairs if letter == "T"} & (wanted - exists)
         assert fresh, "a window that fills nothing"
+        assert fresh == set(window.fills)
         exists |= fresh
     assert wanted <= exists
 

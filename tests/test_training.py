@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,13 @@ from framefill.checkpoint import checkpoints
 from framefill.config import Config, LogConfig, OptimConfig, difference, read_config
 from framefill.data.digits import DigitsConfig
 from framefill.errors import InputError
-from framefill.masks import ContextMasks
-from framefill.nn.config import ContextConfig
+from framefill.diffusion import Diffusion
+from framefill.masks import BlockMasks, ContextMasks, RandomMasks
+from framefill.nn.config import ConcatConfig, ContextConfig, VolumeConfig
+from framefill.objective import MaskedLoss
 from framefill.run import train
+from framefill.sampling import Ddpm
+from framefill.schedule import TableSchedule
 from framefill.serialise import to_data, write_json
 
 
@@ -76,37 +81,32 @@ def test_weights_move_and_the_average_follows(tmp_path: Path) -> None:
     assert len(moved) == len(network)
 
 
-def test_stopped_and_resumed_is_the_same_as_in_one_go(tmp_path: Path) -> None:
+def test_interrupted_and_resumed_is_the_same_as_in_one_go(tmp_path: Path) -> None:
+    """Ctrl-C at any moment is heard when the step is over."""
+    config = tiny(optim=OptimConfig(steps=60, batch=4, lr=1e-3, warmup=2))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(tiny(), out=whole, progress=False)
-    stopped = tiny()
-    said: list[str] = []
+    train(config, out=whole, progress=False)
+    killer = threading.Thread(target=interrupt_after, args=(parts / "metrics.jsonl", 3))
+    killer.start()
     with pytest.raises(KeyboardInterrupt):
-        train(stopped, out=parts, progress=False, say=_stop_at(5, parts))
-    train(stopped, out=parts, progress=False, say=said.append)
-    assert said == ["going on at step 5 of 8"]
+        train(config, out=parts, progress=False)
+    killer.join()
+    steps = len(log(parts))
+    assert 3 <= steps < 60
+    said: list[str] = []
+    train(config, out=parts, progress=False, say=said.append)
+    assert said == [f"going on at step {steps} of 60"]
     assert same(whole, parts)
     assert [e["loss"] for e in log(whole)] == [e["loss"] for e in log(parts)]
 
 
-def _stop_at(step: int, run: Path):
-    raise_at = step
-
-    def say(line: str) -> None:
-        raise AssertionError(line)
-
-    import framefill.run as module
-
-    plain = module._after_step
-
-    def after_step(*arguments) -> None:
-        plain(*arguments)
-        if arguments[3].step == raise_at:
-            module._after_step = plain
-            raise KeyboardInterrupt
-
-    module._after_step = after_step
-    return say
+def interrupt_after(metrics: Path, steps: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if metrics.is_file() and metrics.read_text().count("\n") >= steps:
+            break
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def start(run: Path, config: Path) -> subprocess.Popen[bytes]:
@@ -183,6 +183,35 @@ def test_training_learns(tmp_path: Path) -> None:
     train(config, out=tmp_path, progress=False)
     losses = [entry["loss"] for entry in log(tmp_path)]
     assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:20])
+
+
+PUBLISHED = {
+    "mcvd": {
+        "masks": BlockMasks(past=2, target=1, future=1, drop_past=0.5, drop_future=0.5),
+        "network": ConcatConfig(width=8, multipliers=(1, 2), blocks=1, attention=(1,), head_width=8),
+        "diffusion": Diffusion(labels="countdown", keep_noise=True),
+        "loss": MaskedLoss(reduction="half_sum"),
+        "sampler": Ddpm(steps=3),
+    },
+    "ramvid": {
+        "masks": RandomMasks(frames=4, max_known=2),
+        "network": VolumeConfig(width=32, multipliers=(1, 1), blocks=1, attention=(1,)),
+        "diffusion": Diffusion(schedule=TableSchedule(spacing="linspace")),
+        "sampler": Ddpm(steps=3, variance="large"),
+    },
+}
+
+
+@pytest.mark.parametrize("paper", PUBLISHED)
+def test_the_published_schemes_train_and_fill(tmp_path: Path, paper: str) -> None:
+    optim = OptimConfig(steps=3, batch=2, lr=1e-3, warmup=1)
+    config = tiny(**PUBLISHED[paper], optim=optim)
+    train(config, out=tmp_path, progress=False)
+    given = config.data.clips(frames=3, split="test", seed=0)[0]
+    filled = ff.load(tmp_path).predict(given, frames=3)
+    assert filled.frames.shape == (1, 6, 16, 16, 1)
+    assert np.array_equal(filled.frames[0, :3], given)
+    assert len(list((tmp_path / "samples").iterdir())) == 1
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from tyro.conf import Positional
 from framefill.config import Config
 from framefill.data.read import read as read_video
 from framefill.data.video import Video
+from framefill.data.write import check_target
 from framefill.demo import print_scores, run_demo
 from framefill.errors import InputError
 from framefill.fill import Filler, Options, load
-from framefill.filled import Filled
+from framefill.filled import Filled, sample_paths
 from framefill.parsing import parse_command, parse_frames
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
@@ -83,8 +84,8 @@ def predict(
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given = _prepare(video, read, ask)
-    _finish(filler.predict(given, frames, **_options(ask)), ask, "predict")
+    filler, given, out = _prepare(video, read, ask, "predict")
+    _finish(filler.predict(given, frames, **_options(ask)), ask, out)
 
 
 def rewind(
@@ -98,8 +99,8 @@ def rewind(
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given = _prepare(video, read, ask)
-    _finish(filler.rewind(given, frames, **_options(ask)), ask, "rewind")
+    filler, given, out = _prepare(video, read, ask, "rewind")
+    _finish(filler.rewind(given, frames, **_options(ask)), ask, out)
 
 
 def interpolate(
@@ -113,8 +114,8 @@ def interpolate(
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given = _prepare(video, read, ask)
-    _finish(filler.interpolate(given, between, **_options(ask)), ask, "interpolate")
+    filler, given, out = _prepare(video, read, ask, "interpolate")
+    _finish(filler.interpolate(given, between, **_options(ask)), ask, out)
 
 
 def upsample(
@@ -128,8 +129,8 @@ def upsample(
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given = _prepare(video, read, ask)
-    _finish(filler.upsample(given, factor, **_options(ask)), ask, "upsample")
+    filler, given, out = _prepare(video, read, ask, "upsample")
+    _finish(filler.upsample(given, factor, **_options(ask)), ask, out)
 
 
 def fill(
@@ -149,13 +150,11 @@ def fill(
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given = _prepare(video, read, ask)
+    filler, given, out = _prepare(video, read, ask, "fill")
     frames = None if known is None else parse_frames(known)
     filled = filler.fill(given, frames, roles=roles, **_options(ask))
-    complete = (
-        not np.issubdtype(given.frames.dtype, np.floating) or not np.isnan(given.frames).any()
-    )
-    _finish(filled, ask, "fill", truth=given if complete else None)
+    gaps = np.issubdtype(given.frames.dtype, np.floating) and np.isnan(given.frames).any()
+    _finish(filled, ask, out, truth=None if gaps else given)
 
 
 def generate(frames: int, ask: Ask = Asking()) -> None:
@@ -165,7 +164,8 @@ def generate(frames: int, ask: Ask = Asking()) -> None:
         frames: Number of frames.
         ask: What is asked of which model.
     """
-    _finish(load(ask.model).generate(frames, **_options(ask)), ask, "generate")
+    out = _target(ask, "generate")
+    _finish(load(ask.model).generate(frames, **_options(ask)), ask, out)
 
 
 def train(
@@ -247,9 +247,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def _prepare(video: Path, read: Reading, ask: Asking) -> tuple[Filler, Video]:
-    """Load the model and read the video, in the model's size if that was asked for."""
-    _check_out(ask)
+def _prepare(video: Path, read: Reading, ask: Asking, verb: str) -> tuple[Filler, Video, Path]:
+    """Load the model, read the video, in the model's size if asked for, and choose the target."""
+    out = _target(ask, verb)
     filler = load(ask.model)
     given = read_video(video, start=read.start, frames=read.take, every=read.every)
     if read.fit != "none":
@@ -257,7 +257,7 @@ def _prepare(video: Path, read: Reading, ask: Asking) -> tuple[Filler, Video]:
         given = given.fit(
             height=config.height, width=config.width, channels=config.channels, how=read.fit
         )
-    return filler, given
+    return filler, given, out
 
 
 def _options(ask: Asking) -> Options:
@@ -273,20 +273,24 @@ def _options(ask: Asking) -> Options:
     )
 
 
-def _finish(filled: Filled, ask: Asking, verb: str, truth: Video | None = None) -> None:
+def _target(ask: Asking, verb: str) -> Path:
+    """Return where the answer goes; refuse what can't be written before the work, not after."""
     out = ask.out or Path(f"{verb}.mp4")
-    sheet = out.with_name(f"{out.stem}.sheet.png")
-    if sheet.exists() and not ask.overwrite:
-        raise InputError(f"{sheet} exists: choose another name for --out or pass --overwrite")
+    for path in sample_paths(out, max(ask.samples, 1)):
+        check_target(path, overwrite=ask.overwrite)
+    if _sheet(out).exists() and not ask.overwrite:
+        raise InputError(f"{_sheet(out)} exists: choose another --out or pass --overwrite")
+    return out
+
+
+def _sheet(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.sheet.png")
+
+
+def _finish(filled: Filled, ask: Asking, out: Path, truth: Video | None = None) -> None:
     written = filled.save(out, overwrite=ask.overwrite)
-    filled.contact_sheet(sheet, truth=truth, overwrite=ask.overwrite)
-    _say(f"wrote {', '.join(map(str, [*written, sheet]))}")
-
-
-def _check_out(ask: Asking) -> None:
-    """Refuse to overwrite before the work, not after it."""
-    if ask.out and ask.out.exists() and not ask.overwrite:
-        raise InputError(f"{ask.out} exists: choose another name or pass --overwrite")
+    filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)
+    _say(f"wrote {', '.join(map(str, [*written, _sheet(out)]))}")
 
 
 def _say(line: str) -> None:

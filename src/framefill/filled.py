@@ -9,7 +9,7 @@ from jaxtyping import Float64, Shaped
 
 from framefill.data.sheet import SheetRow, save_sheet
 from framefill.data.video import Video
-from framefill.data.write import to_pixels, write
+from framefill.data.write import check_target, to_pixels, write
 from framefill.errors import InputError
 
 
@@ -53,21 +53,16 @@ class Filled:
         Raises:
             InputError: a file exists already, or the frames don't suit the format.
         """
-        path = Path(path)
-        paths = [path]
-        if len(self.frames) > 1:
-            paths = [
-                path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(len(self.frames))
-            ]
-        if not overwrite and (existing := [p for p in paths if p.exists()]):
-            raise InputError(f"{existing[0]} exists: choose another name or pass --overwrite")
+        paths = sample_paths(Path(path), len(self.frames))
+        for target in paths:
+            check_target(target, overwrite=overwrite)
         for target, frames in zip(paths, self.frames, strict=True):
             write(
                 target,
                 frames,
                 fps=self.fps,
                 value_range=self.value_range,
-                enlarge=1 if path.suffix in (".npy", ".npz") else self._enlarge,
+                enlarge=1 if target.suffix.lower() in (".npy", ".npz") else self._enlarge,
                 overwrite=overwrite,
             )
         return paths
@@ -108,3 +103,14 @@ class Filled:
 
     def _pixels(self, frames: Shaped[np.ndarray, "f h w c"]) -> Shaped[np.ndarray, "f h w c"]:
         return to_pixels(frames, self.value_range)
+
+
+def sample_paths(path: Path, samples: int) -> list[Path]:
+    """Return one path for each sample: the path itself, or NAME-0, NAME-1 and so on.
+
+    >>> [str(p) for p in sample_paths(Path("a/b.gif"), 2)]
+    ['a/b-0.gif', 'a/b-1.gif']
+    """
+    if samples == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(samples)]

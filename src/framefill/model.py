@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import safetensors
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Generator, nn
 
@@ -27,7 +27,6 @@ from framefill.types import Clip, Roles
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-LIMIT_PARAMETERS = 4_000_000_000
 
 SamplerConfig = Ddpm | Ddim | DpmSolver2M
 
@@ -226,11 +225,7 @@ def load_model(folder: Path) -> Model:
         )
     config = from_data(data, ModelConfig, source=str(folder / CONFIG))
     with torch.device("meta"):
-        network = config.build()
-    if (count := sum(p.numel() for p in network.parameters())) > LIMIT_PARAMETERS:
-        raise InputError(
-            f"{folder / CONFIG} describes a network of {count:,} parameters: too large"
-        )
+        check_weights(config.build(), folder / WEIGHTS)
     network = config.build()
     load_weights(network, folder / WEIGHTS)
     card = folder / CARD
@@ -243,17 +238,28 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         InputError: the file is damaged, or holds other names or shapes.
     """
+    check_weights(network, path)
+    network.load_state_dict(load_file(path))
+
+
+def check_weights(network: nn.Module, path: Path) -> None:
+    """Refuse weights that are not those of a network; it may be on the meta device.
+
+    Only the file's header is read, so what a faulty configuration describes is never allocated.
+
+    Raises:
+        InputError: the file is damaged, or holds other names or shapes.
+    """
     try:
-        weights = load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}
+    except (OSError, SafetensorError) as error:
         raise InputError(f"{path} can't be read as safetensors: {error}") from error
-    expected = network.state_dict()
-    if missing := sorted(set(expected) - set(weights)):
+    expected = {name: list(value.shape) for name, value in network.state_dict().items()}
+    if missing := sorted(set(expected) - set(shapes)):
         raise InputError(f"{path} lacks {missing[0]} and {len(missing) - 1} more: another network?")
-    if unknown := sorted(set(weights) - set(expected)):
+    if unknown := sorted(set(shapes) - set(expected)):
         raise InputError(f"{path} has {unknown[0]} and {len(unknown) - 1} more: another network?")
-    for name, value in weights.items():
-        if value.shape != expected[name].shape:
-            shapes = f"{list(value.shape)}, the network's {list(expected[name].shape)}"
-            raise InputError(f"{path}: {name} has shape {shapes}")
-    network.load_state_dict(weights)
+    for name, shape in shapes.items():
+        if shape != expected[name]:
+            raise InputError(f"{path}: {name} has shape {shape}, the network's {expected[name]}")

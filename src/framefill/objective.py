@@ -23,8 +23,8 @@ class MaskedLoss:
             "half_sum" of squares, or the sum of absolute errors, over them (MCVD's code: its
             gradient clipping at 1 means what it meant only with this scale); "clip_mean" over
             all frames, KNOWN ones without noise (RaMViD with exclude_conditional off).
-        known_level: KNOWN frames get a little noise, at a level uniform in 0..known_level that
-            the network is told, against drift in long videos.
+        known_level: KNOWN frames get a little noise, at a level uniform in 0..known_level,
+            against drift in long videos, whose KNOWN frames are generated ones.
     """
 
     norm: Literal["squared", "absolute"] = "squared"

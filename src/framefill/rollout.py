@@ -5,7 +5,7 @@ masks that the model was trained with, so it can be printed and tested on its ow
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -23,10 +23,12 @@ class Window:
         frames: Positions in the video. Those of ABSENT frames, and of surplus targets, which are
             filled and dropped, may lie outside it.
         row: One role letter for each position, as in `framefill.roles.roles_from`.
+        fills: Those of its targets that are kept: each frame of a video is filled by one window.
     """
 
     frames: tuple[int, ...]
     row: str
+    fills: tuple[int, ...] = ()
 
     def draw(self, total: int) -> str:
         """Return the window as one line under a video of `total` frames: K, T, - or blank."""
@@ -81,11 +83,12 @@ def _plan(row: str, masks: Masks) -> list[Window] | None:
         window = _next_window(masks, given, exists, sorted(waiting))
         if window is None:
             return None
-        windows.append(window)
-        for frame, letter in zip(window.frames, window.row, strict=True):
-            if letter == "T" and frame in waiting:
-                waiting.remove(frame)
-                exists[frame] = True
+        pairs = zip(window.frames, window.row, strict=True)
+        fills = tuple(frame for frame, letter in pairs if letter == "T" and frame in waiting)
+        windows.append(replace(window, fills=fills))
+        waiting -= set(fills)
+        for frame in fills:
+            exists[frame] = True
     return windows
 
 
@@ -96,32 +99,23 @@ def rollout(
 
     Args:
         fill_window: Fills the TARGET frames of a clip [b f c h w], given roles [b f].
-        video: Its frames that no window targets are read, and returned as they are.
+        video: Its frames that no window fills are read, and returned as they are.
         windows: From `plan`.
 
     Yields:
         The video after each window; frames not yet filled are zero.
     """
     total = video.shape[1]
-    exists = torch.ones(total, dtype=torch.bool)
-    for window in windows:
-        exists[_targets(window, total)] = False
-    video = torch.where(exists[:, None, None, None].to(video.device), video, 0.0)
+    hidden = torch.zeros(total, dtype=torch.bool)
+    hidden[[frame for window in windows for frame in window.fills]] = True
+    video = video.masked_fill(hidden[:, None, None, None].to(video.device), 0.0)
     for window in windows:
         places = torch.tensor(window.frames).clamp(0, total - 1).to(video.device)
         roles = roles_from(window.row).expand(len(video), -1).to(video.device)
         filled = fill_window(video[:, places], roles)
-        for slot, frame in enumerate(window.frames):
-            if frame in _targets(window, total) and not exists[frame]:
-                video[:, frame] = filled[:, slot]
-                exists[frame] = True
+        for frame in window.fills:
+            video[:, frame] = filled[:, window.frames.index(frame)]
         yield video
-
-
-def _targets(window: Window, total: int) -> list[int]:
-    """The window's targets that lie inside the video."""
-    pairs = zip(window.frames, window.row, strict=True)
-    return [frame for frame, letter in pairs if letter == "T" and 0 <= frame < total]
 
 
 def _next_window(

@@ -2,8 +2,11 @@
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,29 +94,54 @@ def train(
 
     Raises:
         InputError: the folder holds something else, or a run of another config.
+        KeyboardInterrupt: the user interrupted; the run was saved after its last whole step.
     """
     if isinstance(config, str):
         name = name or config
         config = recipe(config)
     if data is not None:
         config = replace(config, data=replace(config.data, path=Path(data)))
+    # Everything that can be wrong with the settings shows before the folder is touched.
+    config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
+    state = TrainState.start(config, choose_device(device))
     run = Run(Path(out))
     _claim(run, config)
-    state = TrainState.start(config, choose_device(device))
     for line in resume(run.checkpoints, state):
         say(f"passed over: {line}")
     if state.step:
         say(f"going on at step {state.step} of {config.optim.steps}")
     _forget_metrics_after(run, state.step)
     run.samples.mkdir(exist_ok=True)
-    with _Display(config, state.step, show=progress) as display:
-        try:
-            for report in train_steps(config, state):
-                _after_step(run, config, name, state, report, display)
-        except KeyboardInterrupt:
-            _save(run, config, name, state)
-            raise
+    with _Display(config, state.step, show=progress) as display, _interrupts() as interrupted:
+        for report in train_steps(config, state):
+            _after_step(run, config, name, state, report, display)
+            if interrupted():
+                _save(run, config, name, state)
+                raise KeyboardInterrupt
     return _model(config, name, state)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Note an interrupt instead of raising it within a step; a second one is raised at once.
+
+    A step that is cut in two could not be resumed exactly.
+    """
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(*_: object) -> None:
+        noted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _claim(run: Run, config: Config) -> None:

@@ -48,9 +48,8 @@ def write(
         InputError: the path exists or can't be written, or the frames don't suit the format.
     """
     path = Path(path)
+    check_target(path, overwrite=overwrite)
     suffix = path.suffix.lower()
-    if suffix not in (".mp4", ".gif", ".npy", ".npz", ""):
-        raise InputError(f"{path} has the unknown suffix {path.suffix}: use {FORMATS}")
     if fps is not None and not 0.01 <= fps <= 1000:
         raise InputError(f"fps={fps} is out of range: give 0.01 to 1000 frames per second")
     if 0 in frames.shape:
@@ -68,6 +67,18 @@ def write(
     writers = {".mp4": _write_mp4, ".gif": _write_gif, "": _write_folder}
     with replacing(path, overwrite=overwrite) as temporary:
         writers[suffix](temporary, pixels, enlarge, fps or DEFAULT_FPS)
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that `write` would refuse; worth asking before the frames are made.
+
+    Raises:
+        InputError: the suffix is unknown, or the path exists and may not be replaced.
+    """
+    if path.suffix.lower() not in (".mp4", ".gif", ".npy", ".npz", ""):
+        raise InputError(f"{path} has the unknown suffix {path.suffix}: use {FORMATS}")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: choose another name or pass --overwrite")
 
 
 def to_pixels(

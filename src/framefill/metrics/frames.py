@@ -25,7 +25,7 @@ def mse(
         data_range: Distance between the smallest and the largest possible value.
     """
     difference = (frames.astype(np.float64) - truth.astype(np.float64)) / data_range
-    return (difference**2).mean(axis=(-3, -2, -1))
+    return np.asarray((difference**2).mean(axis=(-3, -2, -1)))
 
 
 def psnr(
@@ -40,7 +40,7 @@ def psnr(
     own ratios is larger. Equal videos give infinity.
     """
     with np.errstate(divide="ignore"):
-        return -10 * np.log10(mse(truth, frames, data_range=data_range).mean(axis=-1))
+        return np.asarray(-10 * np.log10(mse(truth, frames, data_range=data_range).mean(axis=-1)))
 
 
 def ssim(

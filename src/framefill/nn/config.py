@@ -12,6 +12,9 @@ from framefill.nn.unet2d import build_unet2d
 from framefill.nn.unet3d import build_unet3d
 
 
+MAX_WIDTH, MAX_LEVELS, MAX_BLOCKS = 8192, 10, 64
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConcatConfig:
     """MCVD's 2-D U-Net with the known frames as further channels; needs `BlockMasks`."""
@@ -30,7 +33,7 @@ class ConcatConfig:
     """Probability of dropping a feature."""
 
     def __post_init__(self) -> None:
-        _check(self.multipliers, self.attention)
+        _check(self.width, self.multipliers, self.blocks, self.attention)
         _check_head_width(self.width, self.multipliers, self.attention, self.head_width)
 
     def build(self, *, channels: int, masks: Masks, learned_spread: bool = False) -> nn.Module:
@@ -82,7 +85,7 @@ class ContextConfig:
     """Side of the pixel patches that are folded into channels."""
 
     def __post_init__(self) -> None:
-        _check(self.multipliers, self.attention)
+        _check(self.width, self.multipliers, self.blocks, self.attention)
         _check_head_width(self.width, self.multipliers, self.attention, self.head_width)
         if self.patch < 1:
             raise InputError(f"patch {self.patch} must be at least 1")
@@ -145,7 +148,7 @@ class VolumeConfig:
     """Number of class labels, or 0."""
 
     def __post_init__(self) -> None:
-        _check(self.multipliers, self.attention)
+        _check(self.width, self.multipliers, self.blocks, self.attention)
         for multiplier in self.multipliers:
             if (self.width * multiplier) % 32:
                 raise InputError(f"width {self.width} * {multiplier} must be divisible by 32")
@@ -191,9 +194,17 @@ class VolumeConfig:
 NetworkConfig = ConcatConfig | ContextConfig | VolumeConfig
 
 
-def _check(multipliers: tuple[int, ...], attention: tuple[int, ...]) -> None:
-    if not multipliers or min(multipliers) < 1:
-        raise InputError(f"multipliers {multipliers} need at least one value, each at least 1")
+def _check(
+    width: int, multipliers: tuple[int, ...], blocks: int, attention: tuple[int, ...]
+) -> None:
+    """Refuse what makes no network, or one so large that building it would never end."""
+    if not 4 <= width <= MAX_WIDTH:
+        raise InputError(f"width {width} must be in 4..{MAX_WIDTH}")
+    sizes = 1 <= min(multipliers, default=0) and max(multipliers, default=0) <= MAX_WIDTH
+    if len(multipliers) > MAX_LEVELS or not sizes:
+        raise InputError(f"multipliers {multipliers}: needs 1 to {MAX_LEVELS} values, each at least 1")
+    if not 1 <= blocks <= MAX_BLOCKS:
+        raise InputError(f"blocks {blocks} must be in 1..{MAX_BLOCKS}")
     if outside := [level for level in attention if not 0 <= level < len(multipliers)]:
         raise InputError(f"attention at resolution {outside}: there are {len(multipliers)}, from 0")
 
@@ -201,8 +212,6 @@ def _check(multipliers: tuple[int, ...], attention: tuple[int, ...]) -> None:
 def _check_head_width(
     width: int, multipliers: tuple[int, ...], attention: tuple[int, ...], head_width: int | None
 ) -> None:
-    if width < 4:
-        raise InputError(f"width {width} must be at least 4")
     for level in (*attention, len(multipliers) - 1):
         features = width * multipliers[level]
         if head_width is not None and features >= head_width and features % head_width:
