@@ -1,7 +1,7 @@
-"""The layers as they are against the plain forms of the official code: `python benchmarks/layers.py`.
+"""Our layers against the plain forms of the official code: `python benchmarks/layers.py`.
 
-Both forms give the same numbers (checked here); what is printed is the ratio of their times, the best of
-several interleaved rounds, so that a busy machine slows both.
+Both forms give the same numbers (checked here); what is printed is the ratio of their times, the
+best of several interleaved rounds, so that a busy machine slows both.
 """
 
 import time
@@ -29,7 +29,7 @@ def ratio(plain: Callable[[], Tensor], ours: Callable[[], Tensor]) -> float:
 
 
 def resampling() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    """Filter at full resolution and drop three quarters, against one strided depthwise convolution."""
+    """Filter at full resolution and drop three quarters, against one strided convolution."""
     image = torch.randn(4, 128, 64, 64, requires_grad=True)
     layer = SmoothResample("down")
 
@@ -48,7 +48,10 @@ def attention() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     def plain() -> Tensor:
         tokens = layer.norm(image).flatten(2).transpose(1, 2)
         weights, biases = layer.qkv.weight.chunk(3), layer.qkv.bias.chunk(3)
-        parts = [F.linear(tokens, w, b).unflatten(2, (2, -1)) for w, b in zip(weights, biases, strict=True)]
+        parts = [
+            F.linear(tokens, w, b).unflatten(2, (2, -1))
+            for w, b in zip(weights, biases, strict=True)
+        ]
         query, key, value = parts
         scores = torch.einsum("bihc,bjhc->bhij", query, key) / 8
         mixed = torch.einsum("bhij,bjhc->bihc", scores.softmax(-1), value).flatten(2)

@@ -19,13 +19,13 @@ import framefill as ff
 from framefill.checkpoint import checkpoints
 from framefill.config import Config, LogConfig, OptimConfig, difference, read_config
 from framefill.data.digits import DigitsConfig
-from framefill.errors import InputError
 from framefill.diffusion import Diffusion
+from framefill.errors import InputError
 from framefill.masks import BlockMasks, ContextMasks, RandomMasks
 from framefill.nn.config import ConcatConfig, ContextConfig, VolumeConfig
 from framefill.objective import MaskedLoss
 from framefill.run import train
-from framefill.sampling import Ddpm
+from framefill.sampling import Ddpm, DpmSolver2M
 from framefill.schedule import TableSchedule
 from framefill.serialise import to_data, write_json
 
@@ -38,9 +38,13 @@ def tiny(**changes) -> Config:
             width=8, multipliers=(1, 2), blocks=1, attention=(), head_width=None, dropout=0.2
         ),
         "optim": OptimConfig(steps=8, batch=4, lr=1e-3, warmup=2),
+        "sampler": DpmSolver2M(steps=2),
         "log": LogConfig(log_every=1, sample_every=4, save_every=2),
     }
     return Config(**{**settings, **changes})
+
+
+OFTEN = LogConfig(log_every=1, sample_every=0, save_every=2)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -83,7 +87,7 @@ def test_weights_move_and_the_average_follows(tmp_path: Path) -> None:
 
 def test_interrupted_and_resumed_is_the_same_as_in_one_go(tmp_path: Path) -> None:
     """Ctrl-C at any moment is heard when the step is over."""
-    config = tiny(optim=OptimConfig(steps=60, batch=4, lr=1e-3, warmup=2))
+    config = tiny(optim=OptimConfig(steps=60, batch=4, lr=1e-3, warmup=2), log=OFTEN)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(config, out=whole, progress=False)
     killer = threading.Thread(target=interrupt_after, args=(parts / "metrics.jsonl", 3))
@@ -116,7 +120,7 @@ def start(run: Path, config: Path) -> subprocess.Popen[bytes]:
 
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     """A real process, killed without warning at whatever it is doing."""
-    config = tiny(optim=OptimConfig(steps=60, batch=4, lr=1e-3, warmup=2))
+    config = tiny(optim=OptimConfig(steps=60, batch=4, lr=1e-3, warmup=2), log=OFTEN)
     write_json(tmp_path / "config.json", to_data(config))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(config, out=whole, progress=False)
@@ -188,7 +192,9 @@ def test_training_learns(tmp_path: Path) -> None:
 PUBLISHED = {
     "mcvd": {
         "masks": BlockMasks(past=2, target=1, future=1, drop_past=0.5, drop_future=0.5),
-        "network": ConcatConfig(width=8, multipliers=(1, 2), blocks=1, attention=(1,), head_width=8),
+        "network": ConcatConfig(
+            width=8, multipliers=(1, 2), blocks=1, attention=(1,), head_width=8
+        ),
         "diffusion": Diffusion(labels="countdown", keep_noise=True),
         "loss": MaskedLoss(reduction="half_sum"),
         "sampler": Ddpm(steps=3),

@@ -1,7 +1,8 @@
 """Put a trained digits model into the package: `python tools/carry_model.py RUN DEMO`.
 
-RUN is a finished run of the recipe `digits`, DEMO the folder that `framefill demo --train` wrote with it. Weights
-are stored in half precision, which halves the file; the scores on the card are those of the weights before that.
+RUN is a finished run of the recipe `digits`, DEMO the folder that `framefill demo --train` wrote
+with it. Weights are stored in half precision, which halves the file; the scores on the card are
+those of the weights before that.
 """
 
 import json
@@ -20,7 +21,9 @@ def main(run: Path, demo: Path) -> None:
     minutes = json.loads(lines[-1])["seconds"] / 60
     scores = json.loads((demo / "scores.json").read_text())
     card = load_model(run / "model").card
-    card += f"\nTrained in {minutes:.1f} minutes on 2 CPU cores.\n\n## Scores\n\n{score_table(scores)}"
+    card += (
+        f"\nTrained in {minutes:.1f} minutes on 2 CPU cores.\n\n## Scores\n\n{score_table(scores)}"
+    )
     model = replace(load_model(run / "model"), card=card)
     model.save(OUT, dtype="float16", overwrite=True)
     print(f"{OUT}: {sum(path.stat().st_size for path in OUT.iterdir()):,} bytes")
@@ -29,7 +32,8 @@ def main(run: Path, demo: Path) -> None:
 def score_table(scores: list[dict[str, float | str | None]]) -> str:
     """Return the demo's scores as a Markdown table."""
     head = (
-        f"Means over {scores[0]['clips']} held-out clips, of the frames that were filled in, one sample each.\n\n"
+        f"Means over {scores[0]['clips']} held-out clips, of the frames that were filled in, one "
+        "sample each.\n\n"
         "| task | frames | PSNR | copy last | SSIM | copy last | seconds per clip |\n"
         "|---|---|---|---|---|---|---|\n"
     )

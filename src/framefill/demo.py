@@ -25,6 +25,7 @@ Clip = UInt8[np.ndarray, "f h w c"]
 Clips = UInt8[np.ndarray, "n f h w c"]
 TEST_SEED = 1  # of the held-out clips; training uses the seed of its config
 FPS = 4.0
+SHOWN = 4  # the clip of the pictures; its digits stay apart
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def run_demo(
         filler: A model of digits.
         config: Where its clips come from.
         out: A new folder, or an empty one.
-        clips: Number of clips that are scored; the first of them is shown.
+        clips: Number of clips that are scored; one of them is shown.
         say: Takes messages for the user.
 
     Returns:
@@ -100,12 +101,14 @@ def run_demo(
     longest = max(len(task.row) for task in TASKS)
     source = config.data.clips(frames=longest, split="test", seed=TEST_SEED)
     truth = np.stack([source[i] for i in range(clips)])
+    shown = min(SHOWN, clips - 1)
     scores, rows = [], []
     for task in TASKS:
-        show(filler, task, truth[0], out)
-        score, filled = measure(filler, task, truth)
+        asked = truth[:, : len(task.row)]
+        show(filler, task, asked[shown], out)
+        score, filled = measure(filler, task, asked)
         scores.append(score)
-        rows += _rows(task, truth[0], filled[0])
+        rows += _rows(task, asked[shown], filled[shown])
         say(f"{task.name:12} {task.row:10}  {score.seconds:.2f} s per clip")
     save_sheet(out / "tasks.png", rows)
     write_json(out / "scores.json", [to_data(score) for score in scores])
@@ -114,7 +117,6 @@ def run_demo(
 
 def show(filler: Filler, task: Task, truth: Clip, out: Path) -> None:
     """Ask for one task as a user would, and write what comes back."""
-    truth = truth[: len(task.row)]
     filled = replace(task.ask(filler, Video(_asked(task, truth), fps=FPS)), fps=FPS)
     filled.save(out / f"{task.name}.mp4")
     filled.save(out / f"{task.name}.gif")
@@ -125,7 +127,6 @@ def show(filler: Filler, task: Task, truth: Clip, out: Path) -> None:
 def measure(filler: Filler, task: Task, truth: Clips) -> tuple[Score, Clips]:
     """Score one task on all clips at once, and return what was filled in."""
     model, row = filler.model, task.row
-    truth = truth[:, : len(row)]
     started = time.perf_counter()
     clip = model.config.normaliser.to_clip(truth).to(model.device)
     generators = [generator_for(TEST_SEED, number) for number in range(len(truth))]
@@ -166,7 +167,7 @@ def _cells(score: Score) -> Iterator[str]:
     yield f"{score.seconds:.2f}"
 
 
-def _asked(task: Task, truth: Clip) -> Clip:
+def _asked(task: Task, truth: Clip) -> UInt8[np.ndarray, "asked h w c"]:
     """Return what the verb takes: all frames for `fill`, else the known ones."""
     if task.name == "fill":
         return truth
@@ -174,6 +175,5 @@ def _asked(task: Task, truth: Clip) -> Clip:
 
 
 def _rows(task: Task, truth: Clip, filled: Clip) -> list[SheetRow]:
-    truth = truth[: len(task.row)]
     shown = [SheetRow("truth", truth, "R" * len(truth))] if "K" in task.row else []
     return [*shown, SheetRow(task.name, filled, task.row)]

@@ -1,7 +1,7 @@
 """Where and how precisely the network computes, by word."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -27,8 +27,19 @@ def choose_device(word: str) -> torch.device:
     return torch.device(word)
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+def check_precision(word: str) -> None:
+    """Refuse a word that names no precision.
+
+    Raises:
+        InputError: it is none of `Precision`.
+    """
+    if word not in get_args(Precision):
+        raise InputError(f"no precision {word!r}: use {', '.join(get_args(Precision))}")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """Return the context in which the network computes; "auto" is bfloat16 on CUDA only."""
+    check_precision(precision)
     if precision == "auto":
         precision = "bfloat16" if device.type == "cuda" else "float32"
     if precision == "float32":

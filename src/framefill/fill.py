@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, get_args
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from framefill.data.read import to_video
 from framefill.data.video import Video
-from framefill.device import Precision, choose_device
+from framefill.device import Precision, check_precision, choose_device
 from framefill.errors import InputError, suggestion
 from framefill.filled import Filled
 from framefill.model import CARD, CONFIG, WEIGHTS, Model, SamplerConfig, load_model
@@ -63,11 +63,11 @@ class Settings:
     """
 
     samples: int = 1
-    sampler: SamplerName | SamplerConfig | None = None
+    sampler: str | SamplerConfig | None = None
     steps: int | None = None
     guidance: float | None = None
     device: str = "auto"
-    precision: Precision = "auto"
+    precision: str = "auto"
     seed: int = 0
     batch: int = 16
     progress: bool = False
@@ -83,10 +83,7 @@ class Settings:
                 f"no sampler {self.sampler!r}{suggestion(self.sampler, SAMPLERS)}; "
                 f"there are: {', '.join(SAMPLERS)}"
             )
-        if self.precision not in get_args(Precision):
-            raise InputError(
-                f"no precision {self.precision!r}: use {', '.join(get_args(Precision))}"
-            )
+        check_precision(self.precision)
 
     def sampler_for(self, model: Model) -> SamplerConfig:
         """Return the sampler to use with a model."""
@@ -187,8 +184,8 @@ class Filler:
             values = config.normaliser.to_frames(filled, frames.dtype)
             frames[first : first + len(values)] = values
         frames[:, known.numpy()] = given.frames
-        if "-" in row and np.issubdtype(frames.dtype, np.floating):
-            frames[:, [letter == "-" for letter in row]] = np.nan
+        absent = [letter == "-" for letter in row]
+        frames[:, absent] = np.nan if np.issubdtype(frames.dtype, np.floating) else 0
         normaliser = config.normaliser
         value_range = (normaliser.low, normaliser.high)
         return Filled(frames, row, given.fps, normaliser.units, value_range)

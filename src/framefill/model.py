@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, nn
 
 from framefill.completion import complete
-from framefill.device import Precision, autocast
+from framefill.device import autocast
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.files import atomic_folder
@@ -110,7 +110,7 @@ class Model:
         *,
         sampler: SamplerConfig | None = None,
         guidance: float | None = None,
-        precision: Precision = "float32",
+        precision: str = "float32",
     ) -> Clip:
         """Fill the TARGET frames of clips of the model's length.
 
@@ -147,7 +147,7 @@ class Model:
         *,
         sampler: SamplerConfig | None = None,
         guidance: float | None = None,
-        precision: Precision = "float32",
+        precision: str = "float32",
         after_window: Callable[[], None] = lambda: None,
     ) -> Clip:
         """Fill the targets of videos of any length, window by window.
@@ -252,7 +252,7 @@ def check_weights(network: nn.Module, path: Path) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}
+            shapes = {name: file.get_slice(name).get_shape() for name in set(file.keys())}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} can't be read as safetensors: {error}") from error
     expected = {name: list(value.shape) for name, value in network.state_dict().items()}

@@ -104,13 +104,13 @@ def _recorder(command: Command, calls: list[Callable[[], None]]) -> Command:
     def record(*args: object, **kwargs: object) -> None:
         calls.append(partial(command, *args, **kwargs))
 
-    plain = command.func if isinstance(command, partial) else command
-    signature = inspect.signature(command)
-    record.__signature__ = signature  # type: ignore[attr-defined]
-    record.__doc__ = plain.__doc__
-    record.__annotations__ = dict(plain.__annotations__)
-    record.__module__ = plain.__module__
-    return record
+    plain = inspect.unwrap(command.func if isinstance(command, partial) else command)
+    same: Command = inspect.unwrap(record)  # the tests wrap every function to check its types
+    same.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
+    same.__doc__ = plain.__doc__
+    same.__annotations__ = dict(plain.__annotations__)
+    same.__module__ = plain.__module__
+    return same
 
 
 def _one_line(report: str, command: Command, words: list[str]) -> str:
@@ -135,7 +135,11 @@ def _flag_suggestion(command: Command, words: list[str]) -> str:
 def _flags(command: Command) -> list[str]:
     """Return every flag of a command, as its help names them."""
     shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+    with (
+        contextlib.redirect_stdout(shown),
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.suppress(SystemExit),
+    ):
         tyro.cli(_recorder(command, []), args=["--help"], config=(tyro.conf.AvoidSubcommands,))
     return re.findall(r"--[a-z][\w.-]*", shown.getvalue())
 

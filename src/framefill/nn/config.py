@@ -11,7 +11,6 @@ from framefill.nn.layers import LevelEmbedding
 from framefill.nn.unet2d import build_unet2d
 from framefill.nn.unet3d import build_unet3d
 
-
 MAX_WIDTH, MAX_LEVELS, MAX_BLOCKS = 8192, 10, 64
 
 
@@ -200,9 +199,11 @@ def _check(
     """Refuse what makes no network, or one so large that building it would never end."""
     if not 4 <= width <= MAX_WIDTH:
         raise InputError(f"width {width} must be in 4..{MAX_WIDTH}")
-    sizes = 1 <= min(multipliers, default=0) and max(multipliers, default=0) <= MAX_WIDTH
+    sizes = min(multipliers, default=0) >= 1 and max(multipliers, default=0) <= MAX_WIDTH
     if len(multipliers) > MAX_LEVELS or not sizes:
-        raise InputError(f"multipliers {multipliers}: needs 1 to {MAX_LEVELS} values, each at least 1")
+        raise InputError(
+            f"multipliers {multipliers}: needs 1 to {MAX_LEVELS} values, each at least 1"
+        )
     if not 1 <= blocks <= MAX_BLOCKS:
         raise InputError(f"blocks {blocks} must be in 1..{MAX_BLOCKS}")
     if outside := [level for level in attention if not 0 <= level < len(multipliers)]:
