@@ -56,7 +56,9 @@ def test_the_model_cannot_leave_the_range_of_the_data(value: float) -> None:
     [
         (np.full((1, 2, 2, 1), 0.5, np.float32), "multiply them by 255"),
         (np.full((1, 2, 2, 1), 300.0, np.float32), "300"),
-        (np.full((1, 2, 2, 1), -1, np.int16), "-1"),
+        (np.full((1, 2, 2, 1), 1, np.int16), "int16"),
+        (np.full((1, 2, 2, 1), -1.0, np.float32), "-1"),
+        (np.ones((1, 2, 2, 1), np.float32), "multiply them by 255"),
     ],
 )
 def test_other_units_are_refused(frames: np.ndarray, said: str) -> None:

@@ -86,7 +86,6 @@ def test_masks_do_not_allow_what_they_never_draw() -> None:
     assert not RandomMasks(frames=4, max_known=1, unconditional=0).allows("TTTT")
     assert not RandomMasks(frames=4, max_known=1).allows("KT-T")
     assert not ContextMasks(past=1, target=2, future=1).allows("KTTT")
-    assert not ContextMasks(past=1, target=2, future=1, empty=0).allows("-TT-")
 
 
 def test_blocks_are_dropped_as_often_as_asked() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from framefill.errors import InputError
 from framefill.files import atomic_folder
-from framefill.model import load_weights
+from framefill.model import check_weights, load_weights
 from framefill.serialise import read_json, write_json
 from framefill.training import TrainState
 
@@ -44,22 +44,37 @@ def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
+    found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def load_checkpoint(path: Path, state: TrainState) -> None:
-    """Bring a state to where a checkpoint was.
+    """Bring a state to where a checkpoint was, or leave it as it is.
 
     Raises:
         InputError: the checkpoint is damaged, or of another network.
     """
+    before = state.optimizer.state_dict()
     try:
         optimizer = torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True)
         step = read_json(path / STATE)["step"]
+        if step != int(path.name):
+            raise ValueError(f"it is of step {step}")
+        for name, network in ((NETWORK, state.network), (AVERAGE, state.average)):
+            check_weights(network, path / name)
+        state.optimizer.load_state_dict(optimizer)
         load_weights(state.network, path / NETWORK)
         load_weights(state.average, path / AVERAGE)
-        state.optimizer.load_state_dict(optimizer)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        state.optimizer.load_state_dict(before)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"checkpoint {path} is damaged: {reason}") from error
     state.step = step
@@ -68,18 +83,27 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
 def resume(folder: Path, state: TrainState) -> list[str]:
     """Bring a state to the newest checkpoint that can be read, if there is any.
 
+    Damaged ones are renamed to NAME.damaged, so that none of them counts as the newest later.
+
     Returns:
-        One line for each newer checkpoint that had to be passed over.
+        One line for each damaged checkpoint.
+
+    Raises:
+        InputError: there are checkpoints, but none can be read.
     """
     passed = []
     for path in reversed(checkpoints(folder)):
         try:
             load_checkpoint(path, state)
         except InputError as error:
-            passed.append(str(error))
+            passed.append((path, str(error)))
         else:
             break
-    return passed
+    if passed and state.step == 0:
+        raise InputError(f"{passed[0][1]}; no older one can be read: start anew in another folder")
+    for path, _ in passed:
+        path.rename(path.with_name(f"{path.name}.damaged"))
+    return [reason for _, reason in passed]
 
 
 def _save_weights(path: Path, network: nn.Module) -> None:

@@ -15,7 +15,7 @@ from framefill.config import Config
 from framefill.data.read import read as read_video
 from framefill.data.video import Video
 from framefill.data.write import check_target
-from framefill.demo import print_scores, run_demo
+from framefill.demo import check_folder, print_scores, run_demo
 from framefill.errors import InputError
 from framefill.fill import Filler, Options, load
 from framefill.filled import Filled, sample_paths
@@ -193,7 +193,7 @@ def demo(out: Path = Path("framefill-demo"), clips: int = 16, train: bool = Fals
     """Fill in frames of moving digits in all six ways, with pictures, videos and scores.
 
     Args:
-        out: A new folder for what the demo writes.
+        out: Folder for what the demo writes; training goes to the same name with -run.
         clips: Held-out clips that are scored.
         train: Train the model from scratch first, in minutes, instead of the one that framefill
             carries.
@@ -201,8 +201,9 @@ def demo(out: Path = Path("framefill-demo"), clips: int = 16, train: bool = Fals
     if clips < 1:
         raise InputError(f"clips {clips} must be at least 1")
     config = get_recipe("digits")
+    check_folder(out)
     if train:
-        run = out.with_name(f"{out.name}-run")
+        run = Path(f"{out}-run")
         filler = Filler(run_training("digits", out=run, say=_say))
     else:
         filler = load("digits")
@@ -276,6 +277,7 @@ def _options(ask: Asking) -> Options:
 def _target(ask: Asking, verb: str) -> Path:
     """Return where the answer goes; refuse what can't be written before the work, not after."""
     out = ask.out or Path(f"{verb}.mp4")
+    check_target(out, overwrite=ask.overwrite or ask.samples > 1)
     for path in sample_paths(out, max(ask.samples, 1)):
         check_target(path, overwrite=ask.overwrite)
     if _sheet(out).exists() and not ask.overwrite:
@@ -289,8 +291,10 @@ def _sheet(out: Path) -> Path:
 
 def _finish(filled: Filled, ask: Asking, out: Path, truth: Video | None = None) -> None:
     written = filled.save(out, overwrite=ask.overwrite)
-    filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)
-    _say(f"wrote {', '.join(map(str, [*written, _sheet(out)]))}")
+    if filled.frames.shape[-1] in (1, 3):
+        filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)
+        written.append(_sheet(out))
+    _say(f"wrote {', '.join(map(str, written))}")
 
 
 def _say(line: str) -> None:
@@ -308,6 +312,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         call()
     except InputError as error:
         print(f"framefill: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"framefill: {place}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("framefill: interrupted", file=sys.stderr)

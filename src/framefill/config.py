@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Generator
+
 from framefill.data.digits import DigitsConfig
 from framefill.diffusion import Diffusion
-from framefill.errors import InputError
+from framefill.errors import InputError, check_choices
 from framefill.masks import Masks
 from framefill.model import ModelConfig, SamplerConfig
 from framefill.nn.config import NetworkConfig
@@ -53,6 +55,8 @@ class OptimConfig:
         for name in ("lr", "eps", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} {getattr(self, name)} must be above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"betas {self.betas} must be at least 0 and below 1")
         if self.warmup < 0 or self.ema_power < 0:
             raise InputError(
                 f"warmup {self.warmup} and ema_power {self.ema_power} must be at least 0"
@@ -124,7 +128,14 @@ class Config:
     """Processes that make clips beside the training."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        if self.seed < 0 or self.workers < 0:
+            raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
         self.model()
+        # A trial draw: the schedule knows which levels it has.
+        self.diffusion.schedule.draw_up_to(
+            self.loss.known_level, clips=1, frames=1, generator=Generator()
+        )
 
     def model(self) -> ModelConfig:
         """Return the configuration of the model that the run trains."""

@@ -86,7 +86,7 @@ def run_demo(
     Args:
         filler: A model of digits.
         config: Where its clips come from.
-        out: A new folder, or an empty one.
+        out: A folder for what the demo writes; that of an earlier demo is written anew.
         clips: Number of clips that are scored; one of them is shown.
         say: Takes messages for the user.
 
@@ -94,10 +94,9 @@ def run_demo(
         One score for each task.
 
     Raises:
-        InputError: the folder holds something already.
+        InputError: the folder holds something else.
     """
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} holds files already: choose another folder for --out")
+    check_folder(out)
     longest = max(len(task.row) for task in TASKS)
     source = config.data.clips(frames=longest, split="test", seed=TEST_SEED)
     truth = np.stack([source[i] for i in range(clips)])
@@ -110,18 +109,34 @@ def run_demo(
         scores.append(score)
         rows += _rows(task, asked[shown], filled[shown])
         say(f"{task.name:12} {task.row:10}  {score.seconds:.2f} s per clip")
-    save_sheet(out / "tasks.png", rows)
+    save_sheet(out / "tasks.png", rows, overwrite=True)
     write_json(out / "scores.json", [to_data(score) for score in scores])
     return scores
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that holds anything but what a demo writes; worth asking before training.
+
+    Raises:
+        InputError: it does, or is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: choose a folder for --out")
+    own = {f"{task.name}{suffix}" for task in TASKS for suffix in (".mp4", ".gif", ".png")}
+    own |= {"tasks.png", "scores.json"}
+    if out.exists() and (other := {path.name for path in out.iterdir()} - own):
+        raise InputError(f"{out} holds other files ({min(other)}): choose another folder for --out")
 
 
 def show(filler: Filler, task: Task, truth: Clip, out: Path) -> None:
     """Ask for one task as a user would, and write what comes back."""
     filled = replace(task.ask(filler, Video(_asked(task, truth), fps=FPS)), fps=FPS)
-    filled.save(out / f"{task.name}.mp4")
-    filled.save(out / f"{task.name}.gif")
+    for suffix in (".mp4", ".gif"):
+        filled.save(out / f"{task.name}{suffix}", overwrite=True)
     has_truth = "K" in task.row
-    filled.contact_sheet(out / f"{task.name}.png", truth=truth if has_truth else None)
+    filled.contact_sheet(
+        out / f"{task.name}.png", truth=truth if has_truth else None, overwrite=True
+    )
 
 
 def measure(filler: Filler, task: Task, truth: Clips) -> tuple[Score, Clips]:
@@ -131,7 +146,7 @@ def measure(filler: Filler, task: Task, truth: Clips) -> tuple[Score, Clips]:
     clip = model.config.normaliser.to_clip(truth).to(model.device)
     generators = [generator_for(TEST_SEED, number) for number in range(len(truth))]
     filled = model.config.normaliser.to_frames(
-        model.fill_video(clip, row, generators), np.dtype(np.uint8)
+        model.fill_video(clip, model.plan(row), generators), np.dtype(np.uint8)
     )
     seconds = (time.perf_counter() - started) / len(truth)
     score = Score(task=task.name, row=row, clips=len(truth), seconds=seconds)

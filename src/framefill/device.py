@@ -7,7 +7,6 @@ import torch
 
 from framefill.errors import InputError
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -20,8 +19,9 @@ def choose_device(word: str) -> torch.device:
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
     if word == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if present[name]))
-    kind = word.split(":")[0]
-    if not present.get(kind, False):
+    kind, _, index = word.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if not present.get(kind, False) or (index and not (index.isdigit() and int(index) < count)):
         here = ", ".join(name for name, is_here in present.items() if is_here)
         raise InputError(f"device {word!r} is not here: use auto or one of {here}")
     return torch.device(word)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from framefill.errors import InputError
+from framefill.errors import InputError, check_choices
 from framefill.roles import Role, having
 from framefill.schedule import PerFrame64, Schedule, TableSchedule
 from framefill.types import Clip, Levels, Roles
@@ -66,6 +66,7 @@ class Diffusion:
     learned_spread: bool = False
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.data_std <= 0:
             raise InputError(f"data_std {self.data_std} must be above 0")
         if self.labels != "log" and not isinstance(self.schedule, TableSchedule):
@@ -74,16 +75,16 @@ class Diffusion:
     def noisy(self, clean: Clip, noise: Clip, levels: Levels) -> Clip:
         """Return q(noisy | clean) at the given noise: alpha * clean + sigma * noise."""
         alpha, sigma = self.schedule.scales(levels)
-        return alpha.to(clean.dtype) * clean + sigma.to(clean.dtype) * noise
+        return alpha.to(clean) * clean + sigma.to(clean) * noise
 
     def target(self, clean: Clip, noise: Clip, levels: Levels) -> Clip:
         """Return what a perfect network would output."""
         reading = self.reading(levels)
-        return reading.clean.to(clean.dtype) * clean + reading.noise.to(clean.dtype) * noise
+        return reading.clean.to(clean) * clean + reading.noise.to(clean) * noise
 
     def canvas(self, known: Clip, noisy: Clip, roles: Roles, levels: Levels) -> Clip:
         """Lay out what the network sees: KNOWN frames, noisy TARGETs, zeros where ABSENT."""
-        return compose(known, noisy, roles) * self.reading(levels).scale.to(known.dtype)
+        return compose(known, noisy, roles) * self.reading(levels).scale.to(known)
 
     def estimate(
         self, prediction: Float[Tensor, "b f out h w"], noisy: Clip, levels: Levels
@@ -100,15 +101,15 @@ class Diffusion:
             prediction, raw = prediction.chunk(2, dim=2)
             spread = (raw + 1) / 2
         alpha, sigma = self.schedule.scales(levels)
-        reading, dtype = self.reading(levels), noisy.dtype
-        clean = reading.skip.to(dtype) * noisy + reading.out.to(dtype) * prediction
+        reading = self.reading(levels)
+        clean = reading.skip.to(noisy) * noisy + reading.out.to(noisy) * prediction
         if self.limits is None or self.keep_noise:
             # Of the coefficients, not of the frames: at low noise their difference would cancel.
             rest, slope = (1 - alpha * reading.skip) / sigma, alpha * reading.out / sigma
-            noise = rest.to(dtype) * noisy - slope.to(dtype) * prediction
+            noise = rest.to(noisy) * noisy - slope.to(noisy) * prediction
             return Estimate(self._clip(clean), noise, spread)
         clean = self._clip(clean)
-        noise = (noisy - alpha.to(dtype) * clean) / sigma.to(dtype)
+        noise = (noisy - alpha.to(noisy) * clean) / sigma.to(noisy)
         return Estimate(clean, noise, spread)
 
     def told(self, levels: Levels) -> Float[Tensor, "b f"]:
@@ -116,7 +117,7 @@ class Diffusion:
         if self.labels == "log" or not isinstance(self.schedule, TableSchedule):
             alpha, sigma = self.schedule.scales(levels)
             ratio = (sigma / alpha).clamp(min=1e-3)  # clean frames have a label too
-            return (250 * ratio.log())[..., 0, 0, 0].float()
+            return (250 * ratio.log())[..., 0, 0, 0].float().to(levels.device)
         if self.labels == "countdown":
             return self.schedule.levels - levels
         return (levels - 1) * (1000 / self.schedule.levels)

@@ -2,6 +2,8 @@
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 class InputError(ValueError):
@@ -22,3 +24,21 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_choices(value: Any) -> None:
+    """Refuse a dataclass with a `Literal` field that holds none of its words.
+
+    Raises:
+        InputError: names the field, the word and the words that there are.
+    """
+    kinds = get_type_hints(type(value))
+    for field in fields(value):
+        if get_origin(kinds[field.name]) is not Literal:
+            continue
+        word, words = getattr(value, field.name), get_args(kinds[field.name])
+        if word not in words:
+            near = suggestion(str(word), map(str, words))
+            raise InputError(
+                f"{field.name} {word!r}: use one of {', '.join(map(str, words))}{near}"
+            )

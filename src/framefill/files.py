@@ -11,12 +11,13 @@ from framefill.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool, folder: bool = False) -> Iterator[Path]:
     """Give a temporary sibling to write, which becomes `path` once all has gone well.
 
     Args:
         path: The file or folder to make; its parents are made too.
         overwrite: Take the place of what is there already; otherwise it is refused.
+        folder: A folder is made. Only a folder can take the place of a folder.
 
     Raises:
         InputError: the path exists and may not be replaced, or the place can't be written to.
@@ -25,6 +26,8 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"'{path}' is no name for a file: choose one")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists: choose another name or pass --overwrite")
+    if path.exists() and path.is_dir() != folder:
+        raise InputError(f"{path} is a {'file' if folder else 'folder'}: choose another name")
     token = secrets.token_hex(4)
     temporary = path.with_name(f".{path.stem}-{token}{path.suffix}")
     retired = path.with_name(f".{path.stem}-{token}-old")
@@ -42,7 +45,9 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
                 retired.rename(path)
             _remove(retired)
     except OSError as error:
-        raise InputError(f"{path} can't be written ({error.strerror}): choose another") from error
+        raise InputError(
+            f"{path} can't be written ({error.strerror or error}): choose another"
+        ) from error
 
 
 def _remove(path: Path) -> None:
@@ -59,7 +64,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         InputError: as `replacing`.
     """
-    with replacing(path, overwrite=overwrite) as draft:
+    with replacing(path, overwrite=overwrite, folder=True) as draft:
         draft.mkdir()
         yield draft
 

@@ -1,5 +1,6 @@
 """The user's verbs: predict, rewind, interpolate, fill, upsample and generate."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,6 @@ from framefill.filled import Filled
 from framefill.model import CARD, CONFIG, WEIGHTS, Model, SamplerConfig, load_model
 from framefill.randomness import generator_for
 from framefill.roles import check_row
-from framefill.rollout import plan
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 from framefill.types import Clip
 
@@ -83,6 +83,8 @@ class Settings:
                 f"no sampler {self.sampler!r}{suggestion(self.sampler, SAMPLERS)}; "
                 f"there are: {', '.join(SAMPLERS)}"
             )
+        if self.guidance is not None and not 0 <= self.guidance < math.inf:
+            raise InputError(f"guidance {self.guidance} must be at least 0; 1 is none")
         check_precision(self.precision)
 
     def sampler_for(self, model: Model) -> SamplerConfig:
@@ -154,7 +156,7 @@ class Filler:
         given = to_video(video)
         if known is not None and roles is not None:
             raise InputError("known and roles say the same in two ways: give one of them")
-        row = roles or _row_of(given, known)
+        row = _row_of(given, known) if roles is None else roles
         if len(row) != len(given.frames):
             raise InputError(
                 f"{len(row)} roles for a video of {len(given.frames)} frames: one each"
@@ -181,6 +183,10 @@ class Filler:
             clip[known] = config.normaliser.to_clip(given.frames)
         frames = np.zeros((settings.samples, len(row), *given.frames.shape[1:]), given.frames.dtype)
         for first, filled in self._batches(model, clip, row, settings):
+            if not torch.isfinite(filled).all():
+                raise InputError(
+                    "the model gave values that are no numbers: try more steps, float32"
+                )
             values = config.normaliser.to_frames(filled, frames.dtype)
             frames[first : first + len(values)] = values
         frames[:, known.numpy()] = given.frames
@@ -194,16 +200,16 @@ class Filler:
         self, model: Model, clip: Float[Tensor, "f c h w"], row: str, settings: Settings
     ) -> Iterator[tuple[int, Clip]]:
         """Yield the number of a batch's first sample, and its filled videos."""
-        windows = len(plan(row, model.config.masks))
+        windows = model.plan(row)
         starts = range(0, settings.samples, settings.batch)
         with Progress(console=Console(stderr=True), disable=not settings.progress) as bar:
-            task = bar.add_task("filling", total=windows * len(starts))
+            task = bar.add_task("filling", total=len(windows) * len(starts))
             for first in starts:
                 numbers = range(first, min(first + settings.batch, settings.samples))
                 videos = clip.expand(len(numbers), *clip.shape).to(model.device)
                 filled = model.fill_video(
                     videos,
-                    row,
+                    windows,
                     [generator_for(settings.seed, STREAM_FILL, number) for number in numbers],
                     sampler=settings.sampler_for(model),
                     guidance=settings.guidance,
@@ -233,20 +239,21 @@ def load(source: Path | str) -> Filler:
     """Load a model.
 
     Args:
-        source: The name of a model that ships with the package ("digits"), a model folder, a run
-            folder, or the id "owner/name" of a model on the Hugging Face hub.
+        source: The name of a model that ships with the package ("digits"; a folder of that name
+            is "./digits"), a model folder, a run folder, or the id "owner/name" of a model on the
+            Hugging Face hub.
 
     Raises:
         InputError: there is no such model, or it can't be read.
     """
     path = Path(source)
-    if (path / "model" / "config.json").is_file():
-        return Filler(load_model(path / "model"))
-    if path.exists():
-        return Filler(load_model(path))
     carried = sorted(p.name for p in CARRIED.iterdir() if p.is_dir())
     if str(source) in carried:
         return Filler(load_model(CARRIED / str(source)))
+    if (path / "model" / CONFIG).is_file():
+        return Filler(load_model(path / "model"))
+    if path.exists():
+        return Filler(load_model(path))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
         return Filler(load_model(_fetch(str(source))))
     raise InputError(
@@ -290,6 +297,10 @@ def _row_of(given: Video, known: Sequence[int] | None) -> str:
         if not missing.any():
             raise InputError("no frame is NaN throughout, so there is nothing to fill: give known")
         return "".join("T" if is_missing else "K" for is_missing in missing)
+    if wrong := [i for i in known if isinstance(i, bool | np.bool_) or i != int(i)]:
+        raise InputError(
+            f"known frame {wrong[0]}: give the positions of the frames, as whole numbers"
+        )
     if outside := [i for i in known if not 0 <= i < total]:
         raise InputError(
             f"known frame {outside[0]} of a video of {total} frames: use 0..{total - 1}"

@@ -45,7 +45,8 @@ class Filled:
     def save(self, path: Path | str, *, overwrite: bool = False) -> list[Path]:
         """Write the frames: .mp4, .gif, .npy, .npz, or a folder of PNG images.
 
-        Several samples become several files, NAME-0, NAME-1 and so on.
+        Several samples become several files, NAME-0, NAME-1 and so on. In .mp4 and .gif the
+        pixels of small frames are repeated, so that players show them at 128 pixels or more.
 
         Returns:
             The files written.
@@ -62,7 +63,7 @@ class Filled:
                 frames,
                 fps=self.fps,
                 value_range=self.value_range,
-                enlarge=1 if target.suffix.lower() in (".npy", ".npz") else self._enlarge,
+                enlarge=self._enlarge if target.suffix.lower() in (".mp4", ".gif") else 1,
                 overwrite=overwrite,
             )
         return paths

@@ -14,6 +14,8 @@ from framefill.errors import InputError
 from framefill.roles import Role
 from framefill.types import Roles
 
+MAX_FRAMES = 4096  # of a clip
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMasks:
@@ -38,6 +40,7 @@ class BlockMasks:
     def __post_init__(self) -> None:
         if self.past < 0 or self.target < 1 or self.future < 0:
             raise InputError(f"{self} needs past >= 0, target >= 1 and future >= 0")
+        _check_length(self.frames)
         if not (0 <= self.drop_past <= 1 and 0 <= self.drop_future <= 1):
             raise InputError(f"{self} needs drop_past and drop_future between 0 and 1")
 
@@ -106,6 +109,7 @@ class RandomMasks:
     def __post_init__(self) -> None:
         if not 1 <= self.max_known < self.frames:
             raise InputError(f"{self} leaves no frame to fill: needs 1 <= max_known < frames")
+        _check_length(self.frames)
         if not 0 <= self.unconditional <= 1:
             raise InputError(f"{self} needs unconditional between 0 and 1")
 
@@ -156,6 +160,7 @@ class ContextMasks:
     def __post_init__(self) -> None:
         if self.past < 0 or self.target < 1 or self.future < 0:
             raise InputError(f"{self} needs past >= 0, target >= 1 and future >= 0")
+        _check_length(self.frames)
         for name in ("distant", "thinned", "empty"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{self} needs {name} between 0 and 1")
@@ -195,7 +200,6 @@ class ContextMasks:
             len(row) == self.frames
             and len(row) - len(around) in range(1, self.target + 1)
             and "T" not in around
-            and (self.empty > 0 or "K" in around)
         )
 
 
@@ -241,3 +245,10 @@ class MixedMasks:
 
 
 Masks = BlockMasks | RandomMasks | ContextMasks | MixedMasks
+
+
+def _check_length(frames: int) -> None:
+    if frames > MAX_FRAMES:
+        raise InputError(
+            f"clips of {frames} frames: at most {MAX_FRAMES}; longer videos are windows"
+        )

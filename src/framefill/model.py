@@ -1,5 +1,6 @@
 """A trained model: a network, what its output means, and all that is needed to use it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,14 @@ from framefill.guidance import guided
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
 from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
-from framefill.rollout import plan, rollout
+from framefill.rollout import Window, plan, rollout
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 from framefill.schedule import Schedule
 from framefill.serialise import from_data, read_json, register_union, to_data, write_json
 from framefill.types import Clip, Roles
 
 FORMAT_VERSION = 1
+MAX_SIDE = 8192  # pixels
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 SamplerConfig = Ddpm | Ddim | DpmSolver2M
@@ -65,6 +67,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         divisor = self.network.divisor
+        if not math.isfinite(self.guidance) or self.guidance < 0:
+            raise InputError(f"guidance {self.guidance} must be at least 0; 1 is none")
+        if max(self.height, self.width) > MAX_SIDE or self.channels > MAX_SIDE:
+            raise InputError(
+                f"frames of {self.height} x {self.width} with {self.channels} channels: at most "
+                f"{MAX_SIDE} each"
+            )
         if min(self.height, self.width) < 1 or self.height % divisor or self.width % divisor:
             raise InputError(
                 f"frames of {self.height} x {self.width} pixels: this network needs a height and "
@@ -142,7 +151,7 @@ class Model:
     def fill_video(
         self,
         video: Clip,
-        row: str,
+        windows: Sequence[Window],
         generators: Sequence[Generator],
         *,
         sampler: SamplerConfig | None = None,
@@ -154,7 +163,7 @@ class Model:
 
         Args:
             video: In model range; its KNOWN frames are read.
-            row: The roles of the video's frames (`framefill.roles.roles_from`).
+            windows: Which frames are filled when (`plan`).
             generators: One per video, on the CPU.
             sampler: How to walk down the noise levels; None: the model's own.
             guidance: Scale of the history guidance; None: the model's own.
@@ -162,18 +171,29 @@ class Model:
             after_window: Called when a window is filled.
 
         Raises:
-            InputError: the model was not trained for such a row.
+            InputError: guidance is asked for, but the model never saw clips without history.
         """
+        self._check_guidance(self.config.guidance if guidance is None else guidance, windows)
 
         def fill_window(clip: Clip, roles: Roles) -> Clip:
             return self.complete(
                 clip, roles, generators, sampler=sampler, guidance=guidance, precision=precision
             )
 
-        *_, filled = _notified(
-            rollout(fill_window, video, plan(row, self.config.masks)), after_window
-        )
+        *_, filled = _notified(rollout(fill_window, video, windows), after_window)
         return filled
+
+    def plan(self, row: str) -> list[Window]:
+        """Plan how to fill a video whose frames have these roles (`framefill.rollout.plan`)."""
+        return plan(row, self.config.masks)
+
+    def _check_guidance(self, guidance: float, windows: Sequence[Window]) -> None:
+        blind = (w.row.replace("K", "-") for w in windows if "K" in w.row)
+        if guidance != 1 and not all(self.config.masks.allows(row) for row in blind):
+            raise InputError(
+                f"guidance {guidance:g} compares with clips whose known frames are absent, which "
+                "this model never saw: use guidance 1"
+            )
 
     def save(
         self,
@@ -190,8 +210,12 @@ class Model:
             overwrite: Take the place of a model folder that is there already.
 
         Raises:
-            InputError: the folder exists and may not be replaced.
+            InputError: the folder exists and may not be replaced, or is no model folder.
         """
+        if folder.is_dir() and (
+            other := {p.name for p in folder.iterdir()} - {CONFIG, WEIGHTS, CARD}
+        ):
+            raise InputError(f"{folder} holds other files ({min(other)}): choose another name")
         with atomic_folder(folder, overwrite=overwrite) as draft:
             data = {"format_version": FORMAT_VERSION, **to_data(self.config)}
             write_json(draft / CONFIG, data)

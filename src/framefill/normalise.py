@@ -38,8 +38,8 @@ class Normaliser:
     units: str = ""
 
     def __post_init__(self) -> None:
-        if min(self.scale) <= 0:
-            raise InputError(f"normaliser scale {self.scale} must be above 0")
+        if not self.scale or not self.offset or min(self.scale) <= 0:
+            raise InputError(f"normaliser scale {self.scale} must be above 0, and there an offset")
         if not self.low < self.high:
             raise InputError(f"normaliser range {self.low}..{self.high} is empty")
 
@@ -79,8 +79,14 @@ class Normaliser:
         return frames.astype(dtype)
 
     def _check(self, frames: Shaped[np.ndarray, "..."]) -> None:
-        if frames.dtype == self.dtype and self.dtype == "uint8":
-            return
+        if np.issubdtype(frames.dtype, np.integer):
+            if frames.dtype != self.dtype:
+                raise InputError(
+                    f"frames are {frames.dtype}, but the model was trained on {self.dtype}: "
+                    f"convert them to {self.dtype}, or to floats, in the same units"
+                )
+            if self.dtype == "uint8":
+                return
         known = frames[np.isfinite(frames)]
         if known.size == 0:
             return
@@ -91,10 +97,7 @@ class Normaliser:
                 f"values reach {low:g}..{high:g}, but the model was trained on {expected}: "
                 "convert the frames to its units"
             )
-        fractions = np.issubdtype(frames.dtype, np.floating) and not np.array_equal(
-            known, known // 1
-        )
-        if fractions and high <= 1 and self.high > 1 and self.dtype != "float32":
+        if 0 < high <= 1 < self.high and self.dtype != "float32":
             raise InputError(
                 f"values reach {low:g}..{high:g}, but the model was trained on {expected}: "
                 f"multiply them by {self.high:g}"

@@ -41,6 +41,10 @@ def parse_command(commands: Mapping[str, Command], arguments: list[str]) -> Call
         return partial(_overview, commands, arguments[0])
     command, words = commands[arguments[0]], arguments[1:]
     if "config" in inspect.signature(command).parameters and words and words[0] not in HELP:
+        if words[0].startswith("-"):
+            raise InputError(
+                f"name the recipe first: framefill {arguments[0]} RECIPE {words[0]} ..."
+            )
         command = partial(command, config=named_config(words[0]))
     return _parse(command, arguments[0], words)
 

@@ -4,8 +4,10 @@ A plan is plain data. It is made without a model, from the roles of the video's 
 masks that the model was trained with, so it can be printed and tested on its own.
 """
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
@@ -36,14 +38,12 @@ class Window:
         return "".join(roles.get(position, " ") for position in range(total))
 
 
-@dataclass(frozen=True)
-class _Front:
-    """An end of a gap, where filling can go on."""
+class _Front(NamedTuple):
+    """An end of a gap, where filling can go on; the least one is next."""
 
     distance: int  # to the nearest frame that was given
     backward: bool  # filling proceeds towards the start of the video
     frame: int  # the first frame to fill
-    room: int  # length of the gap
 
 
 def plan(row: str, masks: Masks) -> list[Window]:
@@ -75,21 +75,43 @@ def can_fill(row: str, masks: Masks) -> bool:
 
 
 def _plan(row: str, masks: Masks) -> list[Window] | None:
-    given = [letter == "K" for letter in row]
-    exists = list(given)
-    waiting = {i for i, letter in enumerate(row) if letter == "T"}
+    exists = [letter == "K" for letter in row]
+    waiting = [letter == "T" for letter in row]
+    ahead, behind = _distances(row), _distances(row[::-1])[::-1]
+    fronts: list[_Front] = []
+
+    def open_gap(frame: int, *, backward: bool) -> None:
+        if 0 <= frame < len(row) and waiting[frame]:
+            distance = (behind if backward else ahead)[frame]
+            heapq.heappush(fronts, _Front(distance, backward, frame))
+
+    for frame in range(len(row)):
+        if waiting[frame]:
+            if frame == 0 or not waiting[frame - 1]:
+                open_gap(frame, backward=False)
+            if frame == len(row) - 1 or not waiting[frame + 1]:
+                open_gap(frame, backward=True)
     windows = []
-    while waiting:
-        window = _next_window(masks, given, exists, sorted(waiting))
+    while any(waiting):
+        window = _next_window(masks, exists, waiting, fronts)
         if window is None:
             return None
-        pairs = zip(window.frames, window.row, strict=True)
-        fills = tuple(frame for frame, letter in pairs if letter == "T" and frame in waiting)
-        windows.append(replace(window, fills=fills))
-        waiting -= set(fills)
-        for frame in fills:
-            exists[frame] = True
+        windows.append(window)
+        for frame in window.fills:
+            waiting[frame], exists[frame] = False, True
+        for frame in window.fills:
+            open_gap(frame + 1, backward=False)
+            open_gap(frame - 1, backward=True)
     return windows
+
+
+def _distances(row: str) -> list[int]:
+    """Return how far back the nearest K is from each frame; the row's length if there is none."""
+    distances, last = [], None
+    for frame, letter in enumerate(row):
+        last = frame if letter == "K" else last
+        distances.append(len(row) if last is None else frame - last)
+    return distances
 
 
 def rollout(
@@ -119,45 +141,52 @@ def rollout(
 
 
 def _next_window(
-    masks: Masks, given: list[bool], exists: list[bool], waiting: list[int]
+    masks: Masks, exists: list[bool], waiting: list[bool], fronts: list[_Front]
 ) -> Window | None:
-    """Return a window that the model was trained for, at the front nearest to given frames."""
-    parts = masks.parts if isinstance(masks, MixedMasks) else (masks,)
-    for front in sorted(_fronts(given, waiting), key=lambda f: (f.distance, f.backward, f.frame)):
+    """Take the front nearest to given frames at which the model was trained to fill."""
+    parts = [masks]
+    if isinstance(masks, MixedMasks):
+        parts = [
+            part for part, weight in zip(masks.parts, masks.weights, strict=True) if weight > 0
+        ]
+    passed = []
+    while fronts:
+        front = heapq.heappop(fronts)
+        if not waiting[front.frame]:
+            continue
+        passed.append(front)
         for part in parts:
-            match part:
-                case ContextMasks():
-                    candidates = _context_window(part, exists, front)
-                case RandomMasks():
-                    candidates = _random_window(part, exists, front)
-                case BlockMasks():
-                    candidates = _block_windows(part, exists, front)
-            for window in candidates:
-                if masks.allows(window.row) or _starts(part, window):
-                    return window
+            for window in _windows_at(part, exists, waiting, front):
+                if masks.allows(window.row) or _nearly_allowed(part, window.row):
+                    for other in passed:
+                        heapq.heappush(fronts, other)
+                    pairs = zip(window.frames, window.row, strict=True)
+                    fills = [f for f, letter in pairs if letter == "T" and _at(waiting, f)]
+                    return replace(window, fills=tuple(fills))
     return None
 
 
-def _fronts(given: list[bool], waiting: list[int]) -> Iterator[_Front]:
-    """Return both ends of every gap."""
-    known = [i for i, is_given in enumerate(given) if is_given]
-    gaps: list[list[int]] = []
-    for frame in waiting:
-        if gaps and frame == gaps[-1][-1] + 1:
-            gaps[-1].append(frame)
-        else:
-            gaps.append([frame])
-    for gap in gaps:
-        first, last = gap[0], gap[-1]
-        before = [first - i for i in known if i < first]
-        after = [i - last for i in known if i > last]
-        yield _Front(min(before, default=len(given)), False, first, len(gap))
-        yield _Front(min(after, default=len(given)), True, last, len(gap))
+def _windows_at(
+    part: Masks, exists: list[bool], waiting: list[bool], front: _Front
+) -> list[Window]:
+    match part:
+        case ContextMasks():
+            return _context_window(part, exists, waiting, front)
+        case RandomMasks():
+            return _random_window(part, exists, front)
+        case BlockMasks():
+            return _block_windows(part, exists, front)
+        case _:
+            return []
 
 
-def _context_window(masks: ContextMasks, exists: list[bool], front: _Front) -> list[Window]:
+def _context_window(
+    masks: ContextMasks, exists: list[bool], waiting: list[bool], front: _Front
+) -> list[Window]:
     """A block of targets at the front, with all that exists around it."""
-    length = min(masks.target, front.room)
+    step, length = -1 if front.backward else 1, 1
+    while length < masks.target and _at(waiting, front.frame + step * length):
+        length += 1
     first = front.frame - length + 1 if front.backward else front.frame
     frames = tuple(range(first - masks.past, first - masks.past + masks.frames))
     block = range(first, first + length)
@@ -190,21 +219,22 @@ def _block_windows(masks: BlockMasks, exists: list[bool], front: _Front) -> list
     return [Window(frames, row) for row in dict.fromkeys(rows)]
 
 
-def _starts(part: BlockMasks | RandomMasks | ContextMasks, window: Window) -> bool:
-    """Accept a past that is shorter than the block at the start of a video, its rest ABSENT.
+def _nearly_allowed(part: Masks, row: str) -> bool:
+    """Accept what training comes nearest to, where it never shows what a user has.
 
-    Training shows the past whole or not at all; half of it is the nearest there is.
+    A past that is shorter than the block, its rest ABSENT, though training shows it whole or not
+    at all; and more known frames than random masks draw.
     """
+    if isinstance(part, RandomMasks):
+        return "K" in row
     if not isinstance(part, BlockMasks):
-        # More known frames than in training are the nearest there is to what the user asks.
-        return isinstance(part, RandomMasks) and "K" in window.row
-    past = window.row[: part.past]
-    whole = "K" * part.past + window.row[part.past :]
-    return part.drop_past > 0 and past.endswith("K") and part.allows(whole)
+        return False
+    whole = "K" * part.past + row[part.past :]
+    return part.drop_past > 0 and row[: part.past].endswith("K") and part.allows(whole)
 
 
-def _at(exists: list[bool], frame: int) -> bool:
-    return 0 <= frame < len(exists) and exists[frame]
+def _at(flags: list[bool], frame: int) -> bool:
+    return 0 <= frame < len(flags) and flags[frame]
 
 
 def _refusal(row: str, masks: Masks) -> str:

@@ -103,6 +103,8 @@ def train(
         config = replace(config, data=replace(config.data, path=Path(data)))
     # Everything that can be wrong with the settings shows before the folder is touched.
     config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
+    if config.log.sample_every:
+        config.data.clips(frames=config.masks.frames, split="test", seed=config.seed)
     state = TrainState.start(config, choose_device(device))
     run = Run(Path(out))
     _claim(run, config)
@@ -110,9 +112,12 @@ def train(
         say(f"passed over: {line}")
     if state.step:
         say(f"going on at step {state.step} of {config.optim.steps}")
-    _forget_metrics_after(run, state.step)
+    spent = _forget_metrics_after(run, state.step)
     run.samples.mkdir(exist_ok=True)
-    with _Display(config, state.step, show=progress) as display, _interrupts() as interrupted:
+    with (
+        _Display(config, state.step, spent, show=progress) as display,
+        _interrupts() as interrupted,
+    ):
         for report in train_steps(config, state):
             _after_step(run, config, name, state, report, display)
             if interrupted():
@@ -146,7 +151,10 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
 def _claim(run: Run, config: Config) -> None:
     """Make the folder this config's, or check that it is."""
-    if not run.folder.exists() or not any(run.folder.iterdir()):
+    if run.folder.exists() and not run.folder.is_dir():
+        raise InputError(f"{run.folder} is a file: choose a folder for --out")
+    # What begins with a dot is the draft of a file that was not finished.
+    if not run.folder.exists() or all(p.name.startswith(".") for p in run.folder.iterdir()):
         run.folder.mkdir(parents=True, exist_ok=True)
         write_json(run.config, to_data(config))
         return
@@ -224,21 +232,28 @@ def _preview(run: Run, config: Config, model: Model, step: int) -> None:
         for index in range(PREVIEW_CLIPS):
             truth = clips[index]
             clip = config.normaliser.to_clip(truth)[None].to(model.device)
-            filled = model.fill_video(clip, row, [generator_for(config.seed, index)])
+            filled = model.fill_video(
+                clip, model.plan(row), [generator_for(config.seed, index)], guidance=1.0
+            )
             pixels = config.normaliser.to_frames(filled[0], np.dtype(np.uint8))
             rows += [SheetRow("truth", truth, "R" * frames), SheetRow("filled", pixels, row)]
     if rows:
         save_sheet(run.samples / f"{step:08d}.png", rows, overwrite=True)
 
 
-def _forget_metrics_after(run: Run, step: int) -> None:
-    """Drop lines of steps that were taken but not saved: they are taken, and written, again."""
+def _forget_metrics_after(run: Run, step: int) -> float:
+    """Drop lines of steps that were taken but not saved: they are taken, and written, again.
+
+    Returns:
+        Seconds that the run has taken up to there.
+    """
     if not run.metrics.is_file():
-        return
+        return 0.0
     lines = run.metrics.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if _step_of(line) <= step]
     if len(kept) < len(lines):
         write_text(run.metrics, "".join(f"{line}\n" for line in kept))
+    return float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
 
 
 def _step_of(line: str) -> float:
@@ -252,10 +267,10 @@ def _step_of(line: str) -> float:
 class _Display:
     """Loss, speed and time left: a bar on a terminal, elsewhere a line now and then."""
 
-    def __init__(self, config: Config, start: int, *, show: bool) -> None:
+    def __init__(self, config: Config, start: int, spent: float, *, show: bool) -> None:
         self.steps, self.start, self.every = config.optim.steps, start, config.log.log_every
         self.console = Console(stderr=True, quiet=not show)
-        self.started = time.monotonic()
+        self.started, self.spent = time.monotonic(), spent
         self.bar = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -276,12 +291,12 @@ class _Display:
 
     @property
     def seconds(self) -> float:
-        """Time since the run was started or resumed."""
-        return time.monotonic() - self.started
+        """Time that the run has taken, before it was resumed too."""
+        return self.spent + time.monotonic() - self.started
 
     def show(self, report: Report) -> None:
         """Show a step."""
-        speed = (report.step - self.start) / max(self.seconds, 1e-9)
+        speed = (report.step - self.start) / max(time.monotonic() - self.started, 1e-9)
         self.bar.update(self.task, completed=report.step, loss=report.loss, speed=speed)
         last = report.step == self.steps
         if not self.console.is_terminal and (report.step % (10 * self.every) == 0 or last):

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 
 from framefill.diffusion import Estimate
-from framefill.errors import InputError
+from framefill.errors import InputError, check_choices
 from framefill.schedule import Schedule
 from framefill.types import Clip
 
@@ -75,6 +75,9 @@ class Ddpm:
     steps: int | tuple[int, ...] = 100
     variance: Literal["small", "large", "learned"] = "small"
     mcvd_denoise: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def __call__(
         self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
-from framefill.errors import InputError
+from framefill.errors import InputError, check_choices
 from framefill.types import Levels
 
 PerFrame64 = Float64[Tensor, "b f 1 1 1"]
+MAX_LEVELS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,11 @@ class TableSchedule:
     spacing: Literal["trailing", "linspace", "leading"] = "trailing"
 
     def __post_init__(self) -> None:
-        if self.levels < 2:
-            raise InputError(f"a schedule of {self.levels} levels: needs at least 2")
+        check_choices(self)
+        if not 21 <= self.levels <= MAX_LEVELS:
+            raise InputError(f"a schedule of {self.levels} levels: needs 21..{MAX_LEVELS}")
+        if not 0 < self.max_beta <= 1:
+            raise InputError(f"max_beta {self.max_beta} must be above 0 and at most 1")
 
     @cached_property
     def alpha_squared(self) -> Float64[Tensor, " levels_and_zero"]:
@@ -55,12 +59,14 @@ class TableSchedule:
         else:
             phase = (torch.linspace(0, 1, self.levels + 1, dtype=torch.float64) + 0.008) / 1.008
             curve = torch.cos(phase * math.pi / 2) ** 2
+            if self.max_beta == 1:
+                return curve / curve[0]  # the product of the ratios, without rounding one to 0
             beta = (1 - curve[1:] / curve[:-1]).clamp(max=self.max_beta)
         return torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
 
     def scales(self, levels: Levels) -> tuple[PerFrame64, PerFrame64]:
-        """Return (alpha, sigma) of each frame, in float64."""
-        squared = self.alpha_squared.to(levels.device)[levels.long()][..., None, None, None]
+        """Return (alpha, sigma) of each frame, in float64 and on the CPU."""
+        squared = self.alpha_squared[levels.cpu().long()][..., None, None, None]
         return squared.sqrt(), (1 - squared).sqrt()
 
     def draw(self, clips: int, generator: Generator) -> Float[Tensor, " clips"]:
@@ -70,7 +76,15 @@ class TableSchedule:
     def draw_up_to(
         self, level: float, *, clips: int, frames: int, generator: Generator
     ) -> Float[Tensor, "clips frames"]:
-        """Draw whole levels evenly from 0..level, one per frame."""
+        """Draw whole levels evenly from 0..level, one per frame.
+
+        Raises:
+            InputError: the level is no whole one of this table.
+        """
+        if level != int(level) or not 0 <= level <= self.levels:
+            raise InputError(
+                f"noise level {level:g}: this table has the whole ones 0..{self.levels}"
+            )
         return torch.randint(0, int(level) + 1, (clips, frames), generator=generator).float()
 
     def descent(self, steps: int | tuple[int, ...]) -> list[float]:
@@ -146,12 +160,14 @@ class LogNormalSchedule:
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.lowest < self.highest:
+        if not 0 < self.lowest < self.highest < math.inf:
             raise InputError(f"{self} needs 0 < lowest < highest")
+        if self.std <= 0 or self.rho <= 0:
+            raise InputError(f"{self} needs std and rho above 0")
 
     def scales(self, levels: Levels) -> tuple[PerFrame64, PerFrame64]:
-        """Return (1, sigma) of each frame, in float64."""
-        sigma = levels.double()[..., None, None, None]
+        """Return (1, sigma) of each frame, in float64 and on the CPU."""
+        sigma = levels.cpu().double()[..., None, None, None]
         return torch.ones_like(sigma), sigma
 
     def draw(self, clips: int, generator: Generator) -> Float[Tensor, " clips"]:

@@ -18,9 +18,26 @@ Value = TypeVar("Value")
 converter = make_converter(forbid_extra_keys=True)
 converter.register_unstructure_hook(Path, str)
 converter.register_structure_hook(Path, lambda value, _: Path(value))
-converter.register_structure_hook(
-    int | tuple[int, ...], lambda value, _: value if isinstance(value, int) else tuple(value)
-)
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    """Take JSON's own types as they are: 3.9 is no int, "false" no bool, 3 a float."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"got {value!r}")
+    return value
+
+
+def _steps(value: Any, _: Any) -> int | tuple[int, ...]:
+    if isinstance(value, list):
+        return tuple(_exactly(item, int) for item in value)
+    return int(_exactly(value, int))
+
+
+for plain in (int, float, bool, str):
+    converter.register_structure_hook(plain, _exactly)
+converter.register_structure_hook(int | tuple[int, ...], _steps)
 
 
 def register_union(union: Any) -> None:
@@ -44,6 +61,8 @@ def from_data(data: Any, as_type: type[Value], *, source: str) -> Value:
     Raises:
         InputError: a key is unknown, missing or of the wrong type; the message has its path.
     """
+    if not isinstance(data, dict):
+        raise InputError(f"{source}: expected an object of settings, got {type(data).__name__}")
     try:
         return converter.structure(data, as_type)
     except cattrs.BaseValidationError as error:
@@ -58,11 +77,15 @@ def read_json(path: Path) -> Any:
         InputError: it can't be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -1,6 +1,7 @@
 """The training loop, and all the state that it changes."""
 
 import copy
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -90,9 +91,13 @@ def batches(config: Config, start: int) -> Iterator[torch.Tensor]:
         sampler=range(start, config.optim.steps),
         batch_size=None,
         num_workers=config.workers,
-        persistent_workers=False,
+        worker_init_fn=_leave_interrupts_to_the_parent,
     )
     yield from loader
+
+
+def _leave_interrupts_to_the_parent(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def train_steps(config: Config, state: TrainState) -> Iterator[Report]:

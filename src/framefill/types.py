@@ -12,7 +12,6 @@ Clip = Float[Tensor, "b f c h w"]  # model range, as the model's normaliser defi
 Roles = Int8[Tensor, "b f"]  # one `framefill.roles.Role` per frame
 Levels = Float[Tensor, "b f"]  # noise level of each frame in the units of the schedule, 0 = clean
 Valid = Bool[Tensor, "b f 1 h w"]  # false where the data is missing
-PerFrame = Float[Tensor, "b f 1 1 1"]  # one number per frame, ready to broadcast over a clip
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,10 @@ def read_images(path: Path) -> UInt8[np.ndarray, "n h w"]:
                 raise InputError(f"{path} is not an IDX file of images: use MNIST's original files")
             count, height, width = struct.unpack(">III", header[4:])
             size = count * height * width
-            if size > LIMIT_BYTES:
-                raise InputError(f"{path} announces {size:,} bytes, more than {LIMIT_BYTES:,}")
+            if not 0 < size <= LIMIT_BYTES:
+                raise InputError(f"{path} announces {size:,} bytes: 1 to {LIMIT_BYTES:,} are read")
             pixels = file.read(size)
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}): fetch it again") from error
     if len(pixels) < size:
         raise InputError(f"{path} ends after {len(pixels):,} of {size:,} bytes: fetch it again")

@@ -201,7 +201,11 @@ def _read_stream(path: Path, part: Part) -> Video:
         rate = stream.average_rate or stream.guessed_rate
     count = frames.count
     if damage and count != part.frames:
-        remedy = f"frames={count} reads the part before" if count else "give another file"
+        remedy = (
+            f"frames={count} (--take {count}) reads the part before"
+            if count
+            else "give another file"
+        )
         raise InputError(f"{name} is damaged after {seen} frames ({damage}): {remedy}")
     if count != part.frames:
         part.of(seen, name)

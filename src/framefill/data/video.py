@@ -104,7 +104,7 @@ class Part:
             raise InputError(f"{source} has {total} frames: start={self.start} is past its end")
         if self.frames is not None and self.frames > len(available):
             raise InputError(
-                f"{source} has {total} frames, too few for frames={self.frames} with "
+                f"{source} has {total} frames, too few for frames={self.frames} (--take) with "
                 f"start={self.start} and every={self.every}: ask for at most {len(available)}"
             )
         return available[: self.frames]
@@ -117,7 +117,7 @@ class Part:
             raise InputError(
                 f"{source}: {count} frames of {frame} (height, width, channels) take "
                 f"{size / 2**20:.1f} MiB, above the limit of {self.limit_bytes / 2**20:.1f} MiB: "
-                f"read a part with frames=, start= or every="
+                f"read a part with frames= (--take), start= or every="
             )
 
 
@@ -290,7 +290,8 @@ def _resized_plane(
     exact = plane if plane.dtype == np.uint8 else plane.astype(np.float32)
     image = Image.fromarray(exact).resize(size, Image.Resampling.BICUBIC, box=box)
     values = np.asarray(image)
-    if plane.dtype.kind == "f" or plane.dtype == np.uint8:
-        return values.astype(plane.dtype)
-    limits = np.iinfo(plane.dtype)  # bicubic overshoots at edges
-    return np.asarray(np.clip(np.rint(values), limits.min, limits.max), plane.dtype)
+    if plane.dtype == np.uint8:
+        return values
+    # Bicubic overshoots at edges, out of the dtype or of the range that a model takes.
+    values = np.clip(values, exact.min(), exact.max())
+    return np.asarray(values if plane.dtype.kind == "f" else np.rint(values), plane.dtype)

@@ -60,12 +60,12 @@ def write(
         with replacing(path, overwrite=overwrite) as temporary:
             _write_array(temporary, frames, fps)
         return
-    if path.is_dir() and overwrite:
+    if path.is_dir() and not suffix:
         _refuse_foreign(path)
     pixels = to_pixels(frames, value_range)
     _check_pictures(pixels, suffix, enlarge, fps or DEFAULT_FPS)
     writers = {".mp4": _write_mp4, ".gif": _write_gif, "": _write_folder}
-    with replacing(path, overwrite=overwrite) as temporary:
+    with replacing(path, overwrite=overwrite, folder=not suffix) as temporary:
         writers[suffix](temporary, pixels, enlarge, fps or DEFAULT_FPS)
 
 
@@ -75,6 +75,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: the suffix is unknown, or the path exists and may not be replaced.
     """
+    if path.name in ("", ".."):
+        raise InputError(f"'{path}' is no name for a file: choose one")
     if path.suffix.lower() not in (".mp4", ".gif", ".npy", ".npz", ""):
         raise InputError(f"{path} has the unknown suffix {path.suffix}: use {FORMATS}")
     if path.exists() and not overwrite:
@@ -111,8 +113,6 @@ def to_pixels(
 
 def _refuse_foreign(folder: Path) -> None:
     """Nothing is deleted that `write` didn't make."""
-    if folder.suffix:
-        raise InputError(f"{folder} is a folder: choose another name")
     for entry in folder.iterdir():
         if not re.fullmatch(r"frame_\d{4,}\.png", entry.name):
             raise InputError(f"{folder} holds other files ({entry.name}): choose another name")

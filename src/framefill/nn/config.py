@@ -32,7 +32,7 @@ class ConcatConfig:
     """Probability of dropping a feature."""
 
     def __post_init__(self) -> None:
-        _check(self.width, self.multipliers, self.blocks, self.attention)
+        _check(self)
         _check_head_width(self.width, self.multipliers, self.attention, self.head_width)
 
     def build(self, *, channels: int, masks: Masks, learned_spread: bool = False) -> nn.Module:
@@ -84,7 +84,7 @@ class ContextConfig:
     """Side of the pixel patches that are folded into channels."""
 
     def __post_init__(self) -> None:
-        _check(self.width, self.multipliers, self.blocks, self.attention)
+        _check(self)
         _check_head_width(self.width, self.multipliers, self.attention, self.head_width)
         if self.patch < 1:
             raise InputError(f"patch {self.patch} must be at least 1")
@@ -147,7 +147,10 @@ class VolumeConfig:
     """Number of class labels, or 0."""
 
     def __post_init__(self) -> None:
-        _check(self.width, self.multipliers, self.blocks, self.attention)
+        _check(self)
+        if min(self.heads, self.heads_up) < 1 or self.classes < 0:
+            raise InputError(f"{self} needs at least 1 head, and classes at least 0")
+        _check_shrinking(self.shrink_frames, len(self.multipliers))
         for multiplier in self.multipliers:
             if (self.width * multiplier) % 32:
                 raise InputError(f"width {self.width} * {multiplier} must be divisible by 32")
@@ -193,12 +196,13 @@ class VolumeConfig:
 NetworkConfig = ConcatConfig | ContextConfig | VolumeConfig
 
 
-def _check(
-    width: int, multipliers: tuple[int, ...], blocks: int, attention: tuple[int, ...]
-) -> None:
+def _check(config: "NetworkConfig") -> None:
     """Refuse what makes no network, or one so large that building it would never end."""
+    width, multipliers, blocks = config.width, config.multipliers, config.blocks
     if not 4 <= width <= MAX_WIDTH:
         raise InputError(f"width {width} must be in 4..{MAX_WIDTH}")
+    if not 0 <= config.dropout < 1:
+        raise InputError(f"dropout {config.dropout} must be at least 0 and below 1")
     sizes = min(multipliers, default=0) >= 1 and max(multipliers, default=0) <= MAX_WIDTH
     if len(multipliers) > MAX_LEVELS or not sizes:
         raise InputError(
@@ -206,14 +210,25 @@ def _check(
         )
     if not 1 <= blocks <= MAX_BLOCKS:
         raise InputError(f"blocks {blocks} must be in 1..{MAX_BLOCKS}")
-    if outside := [level for level in attention if not 0 <= level < len(multipliers)]:
+    if outside := [level for level in config.attention if not 0 <= level < len(multipliers)]:
         raise InputError(f"attention at resolution {outside}: there are {len(multipliers)}, from 0")
 
 
 def _check_head_width(
     width: int, multipliers: tuple[int, ...], attention: tuple[int, ...], head_width: int | None
 ) -> None:
+    if head_width is not None and head_width < 1:
+        raise InputError(f"head_width {head_width} must be at least 1, or none")
     for level in (*attention, len(multipliers) - 1):
         features = width * multipliers[level]
         if head_width is not None and features >= head_width and features % head_width:
             raise InputError(f"heads of {head_width} features don't divide {features} features")
+
+
+def _check_shrinking(frames: int, levels: int) -> None:
+    """Refuse lengths that the way up would not restore: it halves down, convolutions up."""
+    length = frames
+    for level in range(levels - 1):
+        if length != frames >> level:
+            raise InputError(f"shrink_frames {frames} can't be halved {level} times and back")
+        length = -(-length // 2) if frames >> level else length
