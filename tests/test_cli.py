@@ -15,6 +15,8 @@ from framefill.data.write import write
 from framefill.errors import InputError
 from framefill.parsing import parse_frames
 
+CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
+
 
 def run(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "framefill", *map(str, words)]
@@ -76,6 +78,29 @@ def test_every_verb_writes_its_frames(clip: Path, tmp_path: Path) -> None:
         assert written.shape == (frames, 32, 32, 1)
     known = [0, 1, 2, 6, 7]
     assert np.array_equal(ff.read(tmp_path / "4.npz").frames[known], ff.read(clip).frames[known])
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not at {CLIPS}")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tierpsy_worm.avi",
+        "decord_pancake.mkv",
+        "intel_people.gif",
+        "mdn_flower.webm",
+        "pims_bulk_water.mov",
+        "nasa_hevc10.mp4",
+    ],
+)
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_the_carried_model_fills_real_clips(tmp_path: Path, name: str, fit: str) -> None:
+    out = tmp_path / "filled.npz"
+    words = ["fill", str(CLIPS / name), "--known", "0-4,7", "--take", "8", "--fit", fit]
+    assert main([*words, "--steps", "2", "--out", str(out)]) == 0
+    given = ff.read(CLIPS / name, frames=8).fit(height=32, width=32, channels=1, how=fit)
+    known = [0, 1, 2, 3, 4, 7]
+    assert np.array_equal(ff.read(out).frames[known], given.frames[known])
+    assert (tmp_path / "filled.sheet.png").stat().st_size > 1000
 
 
 def test_samples_become_several_files(clip: Path, tmp_path: Path) -> None:

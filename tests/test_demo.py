@@ -27,6 +27,9 @@ def test_the_demo_writes_what_it_says_and_beats_copying(tmp_path: Path, capsys) 
             assert score["psnr"] > score["copy_psnr"]
             assert score["ssim"] > score["copy_ssim"]
     assert len(ff.read(out / "predict.mp4").frames) == 10
+    assert main(["demo", "--clips", "1", "--out", str(out)]) == 0  # its own folder may be reused
+    (out / "notes.txt").write_text("mine")
+    assert main(["demo", "--clips", "1", "--train", "--out", str(out)]) == 2  # before it trains
 
 
 def test_the_carried_model_is_small_and_of_the_committed_recipe() -> None:

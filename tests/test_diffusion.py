@@ -11,6 +11,7 @@ from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.objective import MaskedLoss
 from framefill.roles import roles_from
+from framefill.sampling import Ddpm
 from framefill.schedule import LogNormalSchedule, TableSchedule
 
 PREDICTIONS = ["noise", "clean", "velocity", "edm"]
@@ -97,9 +98,9 @@ def test_impossible_walks_are_refused(schedule, steps) -> None:
 
 def test_training_levels_have_the_distribution_that_the_schedule_says() -> None:
     generator = torch.Generator().manual_seed(0)
-    table = TableSchedule(levels=10).draw(50_000, generator)
-    assert set(table.tolist()) == set(range(1, 11))
-    assert table.mean().item() == pytest.approx(5.5, abs=0.05)
+    table = TableSchedule(levels=30).draw(50_000, generator)
+    assert set(table.tolist()) == set(range(1, 31))
+    assert table.mean().item() == pytest.approx(15.5, abs=0.15)
     logs = LogNormalSchedule(mean=-0.4, std=1.4).draw(50_000, generator).log()
     assert logs.mean().item() == pytest.approx(-0.4, abs=0.03)
     assert logs.std().item() == pytest.approx(1.4, abs=0.03)
@@ -137,6 +138,30 @@ def test_clipped_estimates_still_explain_the_noisy_frames() -> None:
     kept = Diffusion(keep_noise=True).estimate(prediction, noisy, levels)
     torch.testing.assert_close(kept.noise, prediction, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(kept.clean, derived.clean)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TableSchedule(kind="cosin"),
+        lambda: TableSchedule(spacing="even"),
+        lambda: Diffusion(predicts="future"),
+        lambda: Ddpm(variance="lage"),
+        lambda: MaskedLoss(norm="cubed"),
+    ],
+)
+def test_a_misspelt_word_is_refused(make) -> None:
+    with pytest.raises((InputError, TypeError)):  # the type checks of the tests may come first
+        make()
+
+
+def test_small_levels_of_a_table_are_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = TableSchedule().draw_up_to(3, clips=100, frames=4, generator=generator)
+    assert set(drawn.unique().tolist()) == {0, 1, 2, 3}
+    for level in (0.05, 2000):
+        with pytest.raises(InputError, match="noise level"):
+            TableSchedule().draw_up_to(level, clips=1, frames=1, generator=generator)
 
 
 def test_contradictory_settings_are_refused() -> None:
@@ -182,10 +207,13 @@ class TestLoss:
     def test_gaps_carry_none_even_as_nan(self) -> None:
         valid = torch.ones(2, 4, 1, 4, 4, dtype=torch.bool)
         valid[:, :, :, :2] = False
-        spoiled = torch.where(valid, self.clip, float("nan"))
-        with_gaps = self.loss(clip=spoiled, valid=valid)
-        assert with_gaps.isfinite().all()
-        assert not torch.equal(with_gaps, self.loss())
+        losses = [
+            self.loss(clip=torch.where(valid, self.clip, spoiled), valid=valid)
+            for spoiled in (0.0, 7.0, float("nan"))
+        ]
+        assert torch.equal(losses[0], losses[1])
+        assert torch.equal(losses[0], losses[2])
+        assert not torch.equal(losses[0], self.loss())
 
     def test_a_clip_without_valid_target_has_loss_zero_not_nan(self) -> None:
         losses = self.loss(valid=torch.zeros(2, 4, 1, 4, 4, dtype=torch.bool))

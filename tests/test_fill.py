@@ -1,6 +1,5 @@
 """The user's verbs, on arrays and on files, with a small model of random weights."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -333,11 +332,24 @@ def test_real_clips_of_many_codecs_from_file_to_file(
     assert again.fps == pytest.approx(source.fps, rel=1e-3)
 
 
-def test_replaced_settings_do_not_change_the_shared_model(filler: Filler) -> None:
-    before = filler.model.config
-    filler.predict(video(2), frames=1, steps=2, guidance=2.0, sampler="ddpm")
-    assert filler.model.config == before
-    assert replace(before) == before
+def test_guidance_needs_a_model_that_knows_clips_without_history() -> None:
+    config = ConcatConfig(width=8, multipliers=(1, 2), blocks=1, attention=(), head_width=8)
+    diffusion = Diffusion(labels="countdown")
+    past = Filler(model(network=config, masks=BlockMasks(past=2, target=2), diffusion=diffusion))
+    with pytest.raises(InputError, match="guidance 2"):
+        past.predict(video(3), frames=1, steps=2, guidance=2.0)
+
+
+def test_integers_of_another_width_are_refused_not_wrapped() -> None:
+    normaliser = Normaliser(dtype="uint16", offset=(30000.0,), scale=(9000.0,), high=65535.0)
+    with pytest.raises(InputError, match="frames are uint8, but the model was trained on uint16"):
+        Filler(model(normaliser=normaliser)).predict(video(3), frames=1)
+
+
+def test_a_mask_is_no_list_of_frames(filler: Filler) -> None:
+    for known in ([True, False, True], np.array([True, False, True]), [0, 1.5]):
+        with pytest.raises((InputError, TypeError)):
+            filler.fill(video(3), known=known)
 
 
 def test_arrays_of_the_writer_and_the_reader_agree(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_transparent_pixels_are_black():
 @needs_data
 def test_damage_is_told_and_the_part_before_it_can_be_read():
     path = real("edge/corrupted.mp4")
-    with pytest.raises(InputError, match=r"damaged after 28 frames \(.*\): frames=28 reads"):
+    with pytest.raises(InputError, match=r"damaged after 28 frames \(.*\): frames=28 .* reads"):
         read(path)
     assert len(read(path, frames=28).frames) == 28
     with pytest.raises(InputError, match="damaged after 28 frames"):
@@ -203,7 +203,7 @@ def test_a_picture_that_was_cut_in_the_middle_is_no_frame(tmp_path):
         container.mux(stream.encode())
     whole, data = read(tmp_path / "clip.mov").frames, (tmp_path / "clip.mov").read_bytes()
     (tmp_path / "clip.mov").write_bytes(data[: len(data) * 6 // 10])
-    with pytest.raises(InputError, match=r"damaged after 3 frames .* frames=3 reads"):
+    with pytest.raises(InputError, match=r"damaged after 3 frames .* frames=3 .* reads"):
         read(tmp_path / "clip.mov")
     assert np.array_equal(read(tmp_path / "clip.mov", frames=3).frames, whole[:3])
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_digits import write_idx
 
 import framefill as ff
 from framefill.checkpoint import checkpoints
@@ -149,8 +150,27 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     said: list[str] = []
     train(tiny(), out=tmp_path / "torn", progress=False, say=said.append)
     assert "00000008 is damaged" in said[0]
+    assert (tmp_path / "torn" / "checkpoints" / "00000008.damaged").is_dir()
     assert "going on at step 6 of 8" in said[1]
     assert same(tmp_path / "whole", tmp_path / "torn")
+
+
+def test_a_run_without_a_readable_checkpoint_is_not_begun_anew(tmp_path: Path) -> None:
+    config = tiny(optim=OptimConfig(steps=2, batch=4, lr=1e-3, warmup=1))
+    train(config, out=tmp_path, progress=False)
+    for path in checkpoints(tmp_path / "checkpoints"):
+        (path / "average.safetensors").write_bytes(b"torn")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="no older one can be read"):
+        train(config, out=tmp_path, progress=False)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_missing_test_data_shows_before_the_run_begins(tmp_path: Path) -> None:
+    write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((5, 28, 28), np.uint8))
+    with pytest.raises(InputError, match="t10k-images"):
+        train(tiny(), data=tmp_path, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:

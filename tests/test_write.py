@@ -221,7 +221,7 @@ def test_a_failure_leaves_the_old_and_no_rest(tmp_path, name):
     write(tmp_path / name, waves(2, 8, 8), fps=None)
 
     def interrupted() -> None:
-        with replacing(tmp_path / name, overwrite=True) as temporary:
+        with replacing(tmp_path / name, overwrite=True, folder=name == "clip") as temporary:
             if name == "clip":
                 temporary.mkdir()
                 (temporary / "frame_0000.png").write_bytes(b"half")
