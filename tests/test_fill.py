@@ -11,13 +11,14 @@ import framefill as ff
 from framefill.data.write import write
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
-from framefill.fill import Filler, Settings
+from framefill.fill import Filler
 from framefill.masks import BlockMasks, ContextMasks
 from framefill.model import Model, ModelConfig, load_model
 from framefill.nn.config import ConcatConfig, ContextConfig
 from framefill.normalise import Normaliser
 from framefill.sampling import Ddim, DpmSolver2M
 from framefill.serialise import read_json, write_json
+from framefill.settings import Settings
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 

@@ -135,7 +135,7 @@ def test_damage_is_told_and_the_part_before_it_can_be_read():
     assert len(read(path, frames=28).frames) == 28
     with pytest.raises(InputError, match="damaged after 28 frames"):
         read(path, frames=29)
-    with pytest.raises(InputError, match="frames=5 .* reads"):
+    with pytest.raises(InputError, match=r"frames=5 .* reads"):
         read(path, start=8, every=4)
     assert len(read(path, start=8, every=4, frames=5).frames) == 5
     with pytest.raises(InputError, match="give another file"):

@@ -17,19 +17,20 @@ from framefill.data.video import Video
 from framefill.data.write import check_target
 from framefill.demo import check_folder, print_scores, run_demo
 from framefill.errors import InputError
-from framefill.fill import Filler, Options, load
+from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
 from framefill.parsing import parse_command, parse_frames
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
 from framefill.rollout import plan as make_plan
 from framefill.run import train as run_training
+from framefill.settings import Options
 
 Fit = Literal["none", "stretch", "crop"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class InputOptions:
     """Which part of a video is read, and how it is made to suit the model."""
 
     start: int = 0
@@ -43,7 +44,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class AskOptions:
     """What is asked of which model, and where the answer goes."""
 
     model: str = "digits"
@@ -69,12 +70,12 @@ class Asking:
     """Replace files that are there already."""
 
 
-Ask = Annotated[Asking, tyro.conf.arg(name="")]
-Read = Annotated[Reading, tyro.conf.arg(name="")]
+Ask = Annotated[AskOptions, tyro.conf.arg(name="")]
+Read = Annotated[InputOptions, tyro.conf.arg(name="")]
 
 
 def predict(
-    video: Positional[Path], frames: int, read: Read = Reading(), ask: Ask = Asking()
+    video: Positional[Path], frames: int, read: Read = InputOptions(), ask: Ask = AskOptions()
 ) -> None:
     """Fill in frames after the end of a video.
 
@@ -89,7 +90,7 @@ def predict(
 
 
 def rewind(
-    video: Positional[Path], frames: int, read: Read = Reading(), ask: Ask = Asking()
+    video: Positional[Path], frames: int, read: Read = InputOptions(), ask: Ask = AskOptions()
 ) -> None:
     """Fill in frames before the start of a video.
 
@@ -104,7 +105,7 @@ def rewind(
 
 
 def interpolate(
-    video: Positional[Path], between: int, read: Read = Reading(), ask: Ask = Asking()
+    video: Positional[Path], between: int, read: Read = InputOptions(), ask: Ask = AskOptions()
 ) -> None:
     """Fill in frames between each two frames of a video, which slows it down.
 
@@ -119,7 +120,7 @@ def interpolate(
 
 
 def upsample(
-    video: Positional[Path], factor: int, read: Read = Reading(), ask: Ask = Asking()
+    video: Positional[Path], factor: int, read: Read = InputOptions(), ask: Ask = AskOptions()
 ) -> None:
     """Multiply the frame rate of a video.
 
@@ -137,8 +138,8 @@ def fill(
     video: Positional[Path],
     known: str | None = None,
     roles: str | None = None,
-    read: Read = Reading(),
-    ask: Ask = Asking(),
+    read: Read = InputOptions(),
+    ask: Ask = AskOptions(),
 ) -> None:
     """Fill in any frames of a video.
 
@@ -157,7 +158,7 @@ def fill(
     _finish(filled, ask, out, truth=None if gaps else given)
 
 
-def generate(frames: int, ask: Ask = Asking()) -> None:
+def generate(frames: int, ask: Ask = AskOptions()) -> None:
     """Make videos from nothing.
 
     Args:
@@ -248,7 +249,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def _prepare(video: Path, read: Reading, ask: Asking, verb: str) -> tuple[Filler, Video, Path]:
+def _prepare(
+    video: Path, read: InputOptions, ask: AskOptions, verb: str
+) -> tuple[Filler, Video, Path]:
     """Load the model, read the video, in the model's size if asked for, and choose the target."""
     out = _target(ask, verb)
     filler = load(ask.model)
@@ -261,7 +264,7 @@ def _prepare(video: Path, read: Reading, ask: Asking, verb: str) -> tuple[Filler
     return filler, given, out
 
 
-def _options(ask: Asking) -> Options:
+def _options(ask: AskOptions) -> Options:
     return Options(
         samples=ask.samples,
         sampler=ask.sampler,
@@ -274,7 +277,7 @@ def _options(ask: Asking) -> Options:
     )
 
 
-def _target(ask: Asking, verb: str) -> Path:
+def _target(ask: AskOptions, verb: str) -> Path:
     """Return where the answer goes; refuse what can't be written before the work, not after."""
     out = ask.out or Path(f"{verb}.mp4")
     check_target(out, overwrite=ask.overwrite or ask.samples > 1)
@@ -289,7 +292,7 @@ def _sheet(out: Path) -> Path:
     return out.with_name(f"{out.stem}.sheet.png")
 
 
-def _finish(filled: Filled, ask: Asking, out: Path, truth: Video | None = None) -> None:
+def _finish(filled: Filled, ask: AskOptions, out: Path, truth: Video | None = None) -> None:
     written = filled.save(out, overwrite=ask.overwrite)
     if filled.frames.shape[-1] in (1, 3):
         filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)

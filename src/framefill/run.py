@@ -4,18 +4,14 @@ import json
 import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from framefill.card import model_card
 from framefill.checkpoint import resume, save_checkpoint
 from framefill.config import Config, LogConfig, difference, read_config
 from framefill.data.sheet import SheetRow, save_sheet
@@ -23,6 +19,7 @@ from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.files import write_text
 from framefill.model import Model
+from framefill.progress import ProgressDisplay
 from framefill.randomness import generator_for
 from framefill.recipes import recipe
 from framefill.rollout import can_fill
@@ -115,7 +112,7 @@ def train(
     spent = _forget_metrics_after(run, state.step)
     run.samples.mkdir(exist_ok=True)
     with (
-        _Display(config, state.step, spent, show=progress) as display,
+        ProgressDisplay(config, state.step, spent, show=progress) as display,
         _interrupts() as interrupted,
     ):
         for report in train_steps(config, state):
@@ -173,7 +170,12 @@ def _claim(run: Run, config: Config) -> None:
 
 
 def _after_step(
-    run: Run, config: Config, name: str, state: TrainState, report: Report, display: "_Display"
+    run: Run,
+    config: Config,
+    name: str,
+    state: TrainState,
+    report: Report,
+    display: "ProgressDisplay",
 ) -> None:
     log, last = config.log, state.step == config.optim.steps
     display.show(report)
@@ -194,30 +196,6 @@ def _save(run: Run, config: Config, name: str, state: TrainState) -> None:
 
 def _model(config: Config, name: str, state: TrainState) -> Model:
     return Model(state.average, config.model(), model_card(config, name, state))
-
-
-def model_card(config: Config, name: str, state: TrainState) -> str:
-    """Return what to know about the model of a run, in Markdown."""
-    parameters = sum(p.numel() for p in state.network.parameters())
-    settings = json.dumps(to_data(config), indent=2)
-    command = f"framefill train {name or 'config.json'} --out RUN"
-    source = getattr(config.data, "path", None) or "the handwritten digits that framefill carries"
-    return f"""# {name or "framefill"} model
-
-A masked conditional video diffusion model for {config.data.height} x {config.data.width} frames of
-{config.data.channels} channel(s), {parameters:,} parameters.
-
-- Trained by: `{command}`
-- Steps: {state.step:,} of {config.optim.steps:,}, {config.optim.batch} clips each
-- Data: {source}
-- Written: {datetime.now(UTC):%Y-%m-%d} with torch {torch.__version__.split("+")[0]}
-
-## Settings
-
-```json
-{settings}
-```
-"""
 
 
 def _preview(run: Run, config: Config, model: Model, step: int) -> None:
@@ -262,47 +240,3 @@ def _step_of(line: str) -> float:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
-
-
-class _Display:
-    """Loss, speed and time left: a bar on a terminal, elsewhere a line now and then."""
-
-    def __init__(self, config: Config, start: int, spent: float, *, show: bool) -> None:
-        self.steps, self.start, self.every = config.optim.steps, start, config.log.log_every
-        self.console = Console(stderr=True, quiet=not show)
-        self.started, self.spent = time.monotonic(), spent
-        self.bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:.2f} steps/s"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not show or not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=self.steps, completed=start, loss=0.0, speed=0.0)
-
-    def __enter__(self) -> "_Display":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    @property
-    def seconds(self) -> float:
-        """Time that the run has taken, before it was resumed too."""
-        return self.spent + time.monotonic() - self.started
-
-    def show(self, report: Report) -> None:
-        """Show a step."""
-        speed = (report.step - self.start) / max(time.monotonic() - self.started, 1e-9)
-        self.bar.update(self.task, completed=report.step, loss=report.loss, speed=speed)
-        last = report.step == self.steps
-        if not self.console.is_terminal and (report.step % (10 * self.every) == 0 or last):
-            left = (self.steps - report.step) / speed
-            self.console.print(
-                f"step {report.step}/{self.steps}  loss {report.loss:.4f}  "
-                f"{speed:.2f} steps/s  {left:.0f} s left",
-                highlight=False,
-            )

@@ -17,7 +17,7 @@ Estimator = Callable[[Clip, float], Estimate]  # what is clean and what is noise
 Fresh = Callable[[], Clip]  # standard normal noise, new at every call
 
 
-class Step(NamedTuple):
+class Station(NamedTuple):
     """One station of a walk: a noise level and its scales."""
 
     level: float
@@ -35,7 +35,7 @@ class Sampler(Protocol):
         ...
 
     def __call__(
-        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
     ) -> Clip:
         """Return clean data.
 
@@ -49,11 +49,11 @@ class Sampler(Protocol):
         ...
 
 
-def stations(schedule: Schedule, levels: Sequence[float]) -> list[Step]:
+def stations(schedule: Schedule, levels: Sequence[float]) -> list[Station]:
     """Look up the scales of each level of a walk."""
     alpha, sigma = schedule.scales(torch.tensor([list(levels)], dtype=torch.float32))
     pairs = zip(alpha.flatten().tolist(), sigma.flatten().tolist(), strict=True)
-    return [Step(level, a, s) for level, (a, s) in zip(levels, pairs, strict=True)]
+    return [Station(level, a, s) for level, (a, s) in zip(levels, pairs, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Ddpm:
         check_choices(self)
 
     def __call__(
-        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
     ) -> Clip:
         """See `Sampler`."""
         for here, there in pairwise(walk):
@@ -125,7 +125,7 @@ class Ddim:
             raise InputError(f"eta {self.eta} must be between 0 and 1")
 
     def __call__(
-        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
     ) -> Clip:
         """See `Sampler`."""
         for here, there in pairwise(walk):
@@ -155,7 +155,7 @@ class DpmSolver2M:
             raise InputError(f"eta {self.eta} must be between 0 and 1")
 
     def __call__(
-        self, noisy: Clip, estimate: Estimator, walk: Sequence[Step], fresh: Fresh
+        self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
     ) -> Clip:
         """See `Sampler`."""
         before: tuple[Clip, float] | None = None
@@ -179,7 +179,7 @@ class DpmSolver2M:
         return noisy
 
 
-def _mcvd_denoise(noisy: Clip, estimate: Estimator, walk: Sequence[Step]) -> Clip:
+def _mcvd_denoise(noisy: Clip, estimate: Estimator, walk: Sequence[Station]) -> Clip:
     """MCVD's last call: at the last level above 0, but labelled with the number of steps."""
     steps = len(walk) - 1
     noisiest, last = walk[0].level, walk[-2]

@@ -53,7 +53,7 @@ def ssim(
 
     With a Gaussian window of 11 x 11 pixels and standard deviation 1.5, and covariances divided
     by N (Wang et al. 2004, Equation 13): scikit-image's `gaussian_weights=True,
-    use_sample_covariance=False`, which both papers' scores use.
+    use_sample_covariance=False`, with which MCVD's scores were made.
 
     Raises:
         InputError: the frames are smaller than the window.

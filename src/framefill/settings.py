@@ -1,0 +1,75 @@
+"""How to fill frames: what all of the user's verbs take."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, TypedDict
+
+from framefill.device import Precision, check_precision
+from framefill.errors import InputError, suggestion
+from framefill.model import Model, SamplerConfig
+from framefill.sampling import Ddim, Ddpm, DpmSolver2M
+
+SamplerName = Literal["ddpm", "ddim", "dpm++"]
+SAMPLERS: dict[str, SamplerConfig] = {"ddpm": Ddpm(), "ddim": Ddim(), "dpm++": DpmSolver2M()}
+
+
+class Options(TypedDict, total=False):
+    """What every verb takes; the meaning and the defaults are those of `Settings`."""
+
+    samples: int
+    sampler: SamplerName | SamplerConfig | None
+    steps: int | None
+    guidance: float | None
+    device: str
+    precision: Precision
+    seed: int
+    batch: int
+    progress: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to fill frames.
+
+    Args:
+        samples: Different ways to fill them.
+        sampler: "ddpm", "ddim", "dpm++" or a sampler; None: the model's own.
+        steps: Denoiser evaluations per window; None: the sampler's own.
+        guidance: History guidance, 1 for none; None: the model's own.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: Of the network's arithmetic: "auto", "float32" or "bfloat16".
+        seed: Of all noise. The same seed gives the same frames, whatever the batch size.
+        batch: Samples that are filled at once.
+        progress: Show a progress bar.
+    """
+
+    samples: int = 1
+    sampler: str | SamplerConfig | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+    batch: int = 16
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed} must be at least 0")
+        if isinstance(self.sampler, str) and self.sampler not in SAMPLERS:
+            raise InputError(
+                f"no sampler {self.sampler!r}{suggestion(self.sampler, SAMPLERS)}; "
+                f"there are: {', '.join(SAMPLERS)}"
+            )
+        if self.guidance is not None and not 0 <= self.guidance < math.inf:
+            raise InputError(f"guidance {self.guidance} must be at least 0; 1 is none")
+        check_precision(self.precision)
+
+    def sampler_for(self, model: Model) -> SamplerConfig:
+        """Return the sampler to use with a model."""
+        chosen = self.sampler or model.config.sampler
+        sampler = SAMPLERS[chosen] if isinstance(chosen, str) else chosen
+        return sampler if self.steps is None else replace(sampler, steps=self.steps)
