@@ -24,6 +24,11 @@ def test_sixteen_bits_come_back_bit_for_bit(frames: np.ndarray) -> None:
     assert np.array_equal(normaliser.to_frames(normaliser.to_clip(frames), frames.dtype), frames)
 
 
+def test_dark_integers_are_no_fractions() -> None:
+    normaliser = Normaliser(dtype="uint16", offset=(30000.0,), scale=(9000.0,), high=65535.0)
+    assert normaliser.to_clip(np.ones((1, 2, 2, 1), np.uint16)).isfinite().all()
+
+
 def test_each_channel_has_its_own_scale_and_nan_stays() -> None:
     frames = np.full((1, 2, 2, 2), [290.0, 300.0], np.float32)
     frames[0, 0, 0] = np.nan

@@ -1,5 +1,6 @@
 """The `framefill` command: parse, call, show."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -316,6 +317,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"framefill: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"framefill: {place}{error.strerror or error}", file=sys.stderr)

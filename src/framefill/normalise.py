@@ -79,14 +79,12 @@ class Normaliser:
         return frames.astype(dtype)
 
     def _check(self, frames: Shaped[np.ndarray, "..."]) -> None:
-        if np.issubdtype(frames.dtype, np.integer):
-            if frames.dtype != self.dtype:
-                raise InputError(
-                    f"frames are {frames.dtype}, but the model was trained on {self.dtype}: "
-                    f"convert them to {self.dtype}, or to floats, in the same units"
-                )
-            if self.dtype == "uint8":
-                return
+        integers = np.issubdtype(frames.dtype, np.integer)
+        if integers and frames.dtype != self.dtype:
+            raise InputError(
+                f"frames are {frames.dtype}, but the model was trained on {self.dtype}: "
+                f"convert them to {self.dtype}, or to floats, in the same units"
+            )
         known = frames[np.isfinite(frames)]
         if known.size == 0:
             return
@@ -97,7 +95,7 @@ class Normaliser:
                 f"values reach {low:g}..{high:g}, but the model was trained on {expected}: "
                 "convert the frames to its units"
             )
-        if 0 < high <= 1 < self.high and self.dtype != "float32":
+        if not integers and self.dtype != "float32" and 0 < high <= 1 < self.high:
             raise InputError(
                 f"values reach {low:g}..{high:g}, but the model was trained on {expected}: "
                 f"multiply them by {self.high:g}"
