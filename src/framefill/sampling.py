@@ -85,8 +85,7 @@ class Ddpm:
         """See `Sampler`."""
         for here, there in pairwise(walk):
             parts = estimate(noisy, here.level)
-            ratio = here.alpha / there.alpha
-            added = here.sigma**2 - (ratio * there.sigma) ** 2
+            ratio, added = _forward(there, here)
             to_noisy = ratio * there.sigma**2 / here.sigma**2
             to_clean = there.alpha * added / here.sigma**2
             noisy = to_noisy * noisy + to_clean * parts.clean
@@ -130,8 +129,7 @@ class Ddim:
         """See `Sampler`."""
         for here, there in pairwise(walk):
             parts = estimate(noisy, here.level)
-            ratio = here.alpha / there.alpha
-            added = here.sigma**2 - (ratio * there.sigma) ** 2
+            _, added = _forward(there, here)
             spread = self.eta * there.sigma / here.sigma * math.sqrt(max(added, 0.0))
             direction = math.sqrt(max(there.sigma**2 - spread**2, 0.0))
             noisy = there.alpha * parts.clean + direction * parts.noise + spread * fresh()
@@ -177,6 +175,12 @@ class DpmSolver2M:
             noisy = noisy + there.sigma * math.sqrt(-math.expm1(-2 * self.eta * width)) * noise
             before = clean, log_ratio
         return noisy
+
+
+def _forward(clean: Station, noisy: Station) -> tuple[float, float]:
+    """Return the factor and the added variance of the forward process between two stations."""
+    ratio = noisy.alpha / clean.alpha
+    return ratio, noisy.sigma**2 - (ratio * clean.sigma) ** 2
 
 
 def _mcvd_denoise(noisy: Clip, estimate: Estimator, walk: Sequence[Station]) -> Clip:

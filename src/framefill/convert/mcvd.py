@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from framefill.convert.names import Renaming, rename
+from framefill.convert.names import Renaming, layer_renamings, rename
 from framefill.nn.denoisers import ConcatDenoiser
 from framefill.nn.layers import SelfAttention
 from framefill.nn.unet import Step
@@ -50,9 +50,9 @@ def _renamings(network: ConcatDenoiser) -> Iterator[Renaming]:
         index += 1
         return f"all_modules.{index - 1}"
 
-    yield from _layer(name(), "embedding.first")
-    yield from _layer(name(), "embedding.second")
-    yield from _layer(name(), "unet.stem")
+    yield from layer_renamings(name(), "embedding.first")
+    yield from layer_renamings(name(), "embedding.second")
+    yield from layer_renamings(name(), "unet.stem")
     for part in ("down", "middle", "up"):
         for position, step in enumerate(getattr(network.unet, part)):
             ours = f"unet.{part}.{position}"
@@ -62,26 +62,21 @@ def _renamings(network: ConcatDenoiser) -> Iterator[Renaming]:
                 yield from _residual(name(), f"{ours}.residual", step.residual)
             if isinstance(step.attention, SelfAttention):
                 yield from _attention(name(), f"{ours}.attention")
-    yield from _layer(f"{name()}.Norm_0", "unet.head.norm")
-    yield from _layer(name(), "unet.head.conv")
-
-
-def _layer(official: str, ours: str) -> Iterator[Renaming]:
-    for kind in ("weight", "bias"):
-        yield Renaming((f"{official}.{kind}",), f"{ours}.{kind}")
+    yield from layer_renamings(f"{name()}.Norm_0", "unet.head.norm")
+    yield from layer_renamings(name(), "unet.head.conv")
 
 
 def _residual(official: str, ours: str, block: ResidualBlock2d) -> Iterator[Renaming]:
-    yield from _layer(f"{official}.actnorm0.Dense_0", f"{ours}.first_norm.modulation")
-    yield from _layer(f"{official}.Conv_0", f"{ours}.first")
-    yield from _layer(f"{official}.actnorm1.Dense_0", f"{ours}.second_norm.modulation")
-    yield from _layer(f"{official}.Conv_1", f"{ours}.second")
+    yield from layer_renamings(f"{official}.actnorm0.Dense_0", f"{ours}.first_norm.modulation")
+    yield from layer_renamings(f"{official}.Conv_0", f"{ours}.first")
+    yield from layer_renamings(f"{official}.actnorm1.Dense_0", f"{ours}.second_norm.modulation")
+    yield from layer_renamings(f"{official}.Conv_1", f"{ours}.second")
     if block.shortcut is not None:
-        yield from _layer(f"{official}.Conv_2", f"{ours}.shortcut")
+        yield from layer_renamings(f"{official}.Conv_2", f"{ours}.shortcut")
 
 
 def _attention(official: str, ours: str) -> Iterator[Renaming]:
-    yield from _layer(f"{official}.GroupNorm_0", f"{ours}.norm")
+    yield from layer_renamings(f"{official}.GroupNorm_0", f"{ours}.norm")
     matrices = tuple(f"{official}.NIN_{i}.W" for i in range(3))
     yield Renaming(matrices, f"{ours}.qkv.weight", _stack_transposed)
     biases = tuple(f"{official}.NIN_{i}.b" for i in range(3))

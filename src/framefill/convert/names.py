@@ -1,6 +1,6 @@
 """Moving weights from one set of parameter names to another, with nothing left over."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,12 @@ class Renaming:
     official: tuple[str, ...]
     ours: str
     join: Callable[[list[Tensor]], Tensor] = _only
+
+
+def layer_renamings(official: str, ours: str) -> Iterator[Renaming]:
+    """Rename the weight and the bias of a layer."""
+    for kind in ("weight", "bias"):
+        yield Renaming((f"{official}.{kind}",), f"{ours}.{kind}")
 
 
 def rename(

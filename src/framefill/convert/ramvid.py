@@ -1,11 +1,11 @@
 """RaMViD's parameter names (diffusion_openai/unet.py) and ours."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from framefill.convert.names import Renaming, rename
+from framefill.convert.names import Renaming, layer_renamings, rename
 from framefill.nn.denoisers import VolumeDenoiser
 from framefill.nn.layers import SelfAttention
 from framefill.nn.unet import Step
@@ -26,22 +26,24 @@ def volume_weights(network: VolumeDenoiser, official: Mapping[str, Tensor]) -> d
 
 
 def _renamings(network: VolumeDenoiser) -> Iterator[Renaming]:
-    yield from _layer("time_embed.0", "embedding.first")
-    yield from _layer("time_embed.2", "embedding.second")
+    yield from layer_renamings("time_embed.0", "embedding.first")
+    yield from layer_renamings("time_embed.2", "embedding.second")
     if network.embedding.classes is not None:
         yield Renaming(("label_emb.weight",), "embedding.classes.weight")
-    yield from _layer("input_blocks.0.0", "unet.stem")
+    yield from layer_renamings("input_blocks.0.0", "unet.stem")
     yield from _steps(network, "down", lambda position: f"input_blocks.{position + 1}")
     # The official middle is one flat list: residual, attention, residual.
     first, second = network.unet.middle
     yield from _step(first, "middle_block", "unet.middle.0", offset=0)
     yield from _step(second, "middle_block", "unet.middle.1", offset=2)
     yield from _steps(network, "up", lambda position: f"output_blocks.{position}")
-    yield from _layer("out.0", "unet.head.norm")
-    yield from _layer("out.2", "unet.head.conv")
+    yield from layer_renamings("out.0", "unet.head.norm")
+    yield from layer_renamings("out.2", "unet.head.conv")
 
 
-def _steps(network: VolumeDenoiser, part: str, official) -> Iterator[Renaming]:  # type: ignore
+def _steps(
+    network: VolumeDenoiser, part: str, official: Callable[[int], str]
+) -> Iterator[Renaming]:
     for position, step in enumerate(getattr(network.unet, part)):
         yield from _step(step, official(position), f"unet.{part}.{position}", offset=0)
 
@@ -58,22 +60,17 @@ def _step(step: object, official: str, ours: str, *, offset: int) -> Iterator[Re
         index += 1
     if step.resample is not None:
         layer = "op" if isinstance(step.resample, Downsample3d) else "conv"
-        yield from _layer(f"{official}.{index}.{layer}", f"{ours}.resample.conv")
-
-
-def _layer(official: str, ours: str) -> Iterator[Renaming]:
-    for kind in ("weight", "bias"):
-        yield Renaming((f"{official}.{kind}",), f"{ours}.{kind}")
+        yield from layer_renamings(f"{official}.{index}.{layer}", f"{ours}.resample.conv")
 
 
 def _residual(official: str, ours: str, block: ResidualBlock3d) -> Iterator[Renaming]:
-    yield from _layer(f"{official}.in_layers.0", f"{ours}.first_norm")
-    yield from _layer(f"{official}.in_layers.2", f"{ours}.first")
-    yield from _layer(f"{official}.emb_layers.1", f"{ours}.modulation")
-    yield from _layer(f"{official}.out_layers.0", f"{ours}.second_norm")
-    yield from _layer(f"{official}.out_layers.3", f"{ours}.second")
+    yield from layer_renamings(f"{official}.in_layers.0", f"{ours}.first_norm")
+    yield from layer_renamings(f"{official}.in_layers.2", f"{ours}.first")
+    yield from layer_renamings(f"{official}.emb_layers.1", f"{ours}.modulation")
+    yield from layer_renamings(f"{official}.out_layers.0", f"{ours}.second_norm")
+    yield from layer_renamings(f"{official}.out_layers.3", f"{ours}.second")
     if block.shortcut is not None:
-        yield from _layer(f"{official}.skip_connection", f"{ours}.shortcut")
+        yield from layer_renamings(f"{official}.skip_connection", f"{ours}.shortcut")
 
 
 def _attention(official: str, ours: str, heads: int) -> Iterator[Renaming]:
@@ -85,7 +82,7 @@ def _attention(official: str, ours: str, heads: int) -> Iterator[Renaming]:
     def flat(tensors: list[Tensor]) -> Tensor:
         return torch.flatten(tensors[0], 1)
 
-    yield from _layer(f"{official}.norm", f"{ours}.norm")
+    yield from layer_renamings(f"{official}.norm", f"{ours}.norm")
     yield Renaming((f"{official}.qkv.weight",), f"{ours}.qkv.weight", by_matrix)
     yield Renaming((f"{official}.qkv.bias",), f"{ours}.qkv.bias", by_matrix)
     yield Renaming((f"{official}.proj_out.weight",), f"{ours}.out.weight", flat)

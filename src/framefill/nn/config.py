@@ -8,6 +8,7 @@ from framefill.errors import InputError
 from framefill.masks import BlockMasks, ContextMasks, Masks
 from framefill.nn.denoisers import ConcatDenoiser, ContextDenoiser, VolumeDenoiser
 from framefill.nn.layers import LevelEmbedding
+from framefill.nn.unet import UNet
 from framefill.nn.unet2d import build_unet2d
 from framefill.nn.unet3d import build_unet3d
 
@@ -46,16 +47,7 @@ class ConcatConfig:
         if learned_spread:
             raise InputError("a concat network has no learned variance: turn learned_spread off")
         embedding = LevelEmbedding(self.width, "sin-cos")
-        unet = build_unet2d(
-            channels=masks.frames * channels,
-            out=masks.target * channels,
-            widths=[self.width * m for m in self.multipliers],
-            blocks=self.blocks,
-            attention=self.attention,
-            head_width=self.head_width,
-            embedding=4 * self.width,
-            dropout=self.dropout,
-        )
+        unet = _image_unet(self, channels=masks.frames * channels, out=masks.target * channels)
         return ConcatDenoiser(unet, embedding, past=masks.past, target=masks.target)
 
     @property
@@ -101,16 +93,7 @@ class ContextConfig:
             raise InputError("a context network has no learned variance: turn learned_spread off")
         embedding = LevelEmbedding(self.width, "sin-cos")
         pixels = channels * self.patch**2
-        unet = build_unet2d(
-            channels=masks.frames * (pixels + 2),
-            out=masks.target * pixels,
-            widths=[self.width * m for m in self.multipliers],
-            blocks=self.blocks,
-            attention=self.attention,
-            head_width=self.head_width,
-            embedding=4 * self.width,
-            dropout=self.dropout,
-        )
+        unet = _image_unet(self, channels=masks.frames * (pixels + 2), out=masks.target * pixels)
         return ContextDenoiser(
             unet, embedding, past=masks.past, target=masks.target, patch=self.patch
         )
@@ -194,6 +177,19 @@ class VolumeConfig:
 
 
 NetworkConfig = ConcatConfig | ContextConfig | VolumeConfig
+
+
+def _image_unet(config: ConcatConfig | ContextConfig, *, channels: int, out: int) -> UNet:
+    return build_unet2d(
+        channels=channels,
+        out=out,
+        widths=[config.width * m for m in config.multipliers],
+        blocks=config.blocks,
+        attention=config.attention,
+        head_width=config.head_width,
+        embedding=4 * config.width,
+        dropout=config.dropout,
+    )
 
 
 def _check(config: "NetworkConfig") -> None:

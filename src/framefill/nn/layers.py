@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from framefill.errors import InputError
+
 
 def sinusoids(
     labels: Float[Tensor, " b"], width: int, order: Literal["sin-cos", "cos-sin"]
@@ -60,9 +62,15 @@ class LevelEmbedding(nn.Module):
     def forward(
         self, labels: Float[Tensor, " b"], classes: Tensor | None = None
     ) -> Float[Tensor, "b e"]:
-        """Return the embedding after its last SiLU, which every block would apply again."""
+        """Return the embedding after its last SiLU, which every block would apply again.
+
+        Raises:
+            InputError: class labels are missing, or the network has no classes.
+        """
         embedding = self.second(F.silu(self.first(sinusoids(labels, self.width, self.order))))
-        if self.classes is not None and classes is not None:
+        if (self.classes is None) != (classes is None):
+            raise InputError("class labels go with networks that have classes, and with no others")
+        if self.classes is not None:
             embedding = embedding + self.classes(classes)
         return F.silu(embedding)
 
