@@ -13,7 +13,7 @@ from framefill.fill import CARRIED
 
 def test_the_demo_writes_what_it_says_and_beats_copying(tmp_path: Path, capsys) -> None:
     out = tmp_path / "demo"
-    assert main(["demo", "--clips", "4", "--out", str(out)]) == 0
+    assert main(["demo", "--clips", "8", "--out", str(out)]) == 0
     said = capsys.readouterr()
     assert "predict" in said.out
     assert str(out) in said.err
