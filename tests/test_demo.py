@@ -7,7 +7,7 @@ import pytest
 
 import framefill as ff
 from framefill.cli import main
-from framefill.demo import TASKS
+from framefill.demo import TASKS, free_folder
 from framefill.fill import CARRIED
 
 
@@ -27,9 +27,17 @@ def test_the_demo_writes_what_it_says_and_beats_copying(tmp_path: Path, capsys) 
             assert score["psnr"] > score["copy_psnr"]
             assert score["ssim"] > score["copy_ssim"]
     assert len(ff.read(out / "predict.mp4").frames) == 10
-    assert main(["demo", "--clips", "1", "--out", str(out)]) == 0  # its own folder may be reused
-    (out / "notes.txt").write_text("mine")
+    (out / "scores.json").write_text("mine")
     assert main(["demo", "--clips", "1", "--train", "--out", str(out)]) == 2  # before it trains
+    assert (out / "scores.json").read_text() == "mine"
+
+
+def test_the_demo_finds_a_folder_of_its_own(tmp_path: Path) -> None:
+    names = []
+    for _ in range(3):
+        names.append(free_folder(tmp_path / "demo"))
+        names[-1].mkdir()
+    assert [path.name for path in names] == ["demo", "demo-2", "demo-3"]
 
 
 def test_the_carried_model_is_small_and_of_the_committed_recipe() -> None:

@@ -149,7 +149,7 @@ def test_frame_rates(filler: Filler) -> None:
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda f: f.predict(video(3), frames=0), "frames 0 leaves nothing to fill"),
+        (lambda f: f.predict(video(3), frames=0), "frames 0: use 1 to"),
         (lambda f: f.fill(video(3), known=[0, 99]), "known frame 99 of a video of 3 frames"),
         (lambda f: f.fill(video(3), known=[-1]), "known frame -1"),
         (lambda f: f.fill(video(3), known=[0, 1, 2]), "nothing to fill"),

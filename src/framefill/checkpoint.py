@@ -75,7 +75,8 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
         ValueError,
     ) as error:
         state.optimizer.load_state_dict(before)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # What torch says of a damaged pickle ends in advice to load it without care.
+        reason = str(error) if isinstance(error, ValueError) else "a file is cut short or altered"
         raise InputError(f"checkpoint {path} is damaged: {reason}") from error
     state.step = step
 

@@ -16,7 +16,7 @@ from framefill.config import Config
 from framefill.data.read import read as read_video
 from framefill.data.video import Video
 from framefill.data.write import check_target
-from framefill.demo import check_folder, print_scores, run_demo
+from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import InputError
 from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
@@ -25,7 +25,7 @@ from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
 from framefill.rollout import plan as make_plan
 from framefill.run import train as run_training
-from framefill.settings import Options
+from framefill.settings import Options, Settings
 
 Fit = Literal["none", "stretch", "crop"]
 
@@ -148,7 +148,8 @@ def fill(
         video: Video file, folder of images, or array (.npy, .npz).
         known: The frames that are given, such as 0-4,15; all others are filled in. None: frames
             that are NaN throughout are filled in.
-        roles: Instead of known, one letter per frame: K given, T to be filled in, - neither.
+        roles: Instead of known, one letter per frame: K given, T to be filled in, - neither
+            (left black, or NaN). Write --roles=-KT if the first letter is -.
         read: What is read.
         ask: What is asked of which model.
     """
@@ -191,11 +192,12 @@ def train(
     _say(f"model: {out / 'model'}")
 
 
-def demo(out: Path = Path("framefill-demo"), clips: int = 16, train: bool = False) -> None:
+def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:
     """Fill in frames of moving digits in all six ways, with pictures, videos and scores.
 
     Args:
-        out: Folder for what the demo writes; training goes to the same name with -run.
+        out: New folder for what the demo writes; none: framefill-demo, framefill-demo-2 and so on.
+            Training goes to the same name, the first one, with -run.
         clips: Held-out clips that are scored.
         train: Train the model from scratch first, in minutes, instead of the one that framefill
             carries.
@@ -203,12 +205,10 @@ def demo(out: Path = Path("framefill-demo"), clips: int = 16, train: bool = Fals
     if clips < 1:
         raise InputError(f"clips {clips} must be at least 1")
     config = get_recipe("digits")
+    run = Path(f"{out or 'framefill-demo'}-run")
+    out = out or free_folder(Path("framefill-demo"))
     check_folder(out)
-    if train:
-        run = Path(f"{out}-run")
-        filler = Filler(run_training("digits", out=run, say=_say))
-    else:
-        filler = load("digits")
+    filler = Filler(run_training("digits", out=run, say=_say)) if train else load("digits")
     scores = run_demo(filler, config, out, clips=clips, say=_say)
     print_scores(scores, Console())
     _say(f"videos, contact sheets and scores: {out}; look at {out / 'tasks.png'} first")
@@ -255,6 +255,8 @@ def _prepare(
 ) -> tuple[Filler, Video, Path]:
     """Load the model, read the video, in the model's size if asked for, and choose the target."""
     out = _target(ask, verb)
+    if out.exists() and video.exists() and out.samefile(video):
+        raise InputError(f"{out} is the video itself: choose another name for --out")
     filler = load(ask.model)
     given = read_video(video, start=read.start, frames=read.take, every=read.every)
     if read.fit != "none":
@@ -280,9 +282,10 @@ def _options(ask: AskOptions) -> Options:
 
 def _target(ask: AskOptions, verb: str) -> Path:
     """Return where the answer goes; refuse what can't be written before the work, not after."""
+    Settings(**_options(ask))
     out = ask.out or Path(f"{verb}.mp4")
     check_target(out, overwrite=ask.overwrite or ask.samples > 1)
-    for path in sample_paths(out, max(ask.samples, 1)):
+    for path in sample_paths(out, ask.samples):
         check_target(path, overwrite=ask.overwrite)
     if _sheet(out).exists() and not ask.overwrite:
         raise InputError(f"{_sheet(out)} exists: choose another --out or pass --overwrite")

@@ -13,7 +13,7 @@ from torch import Generator
 
 from framefill.data.digits import DigitsConfig
 from framefill.diffusion import Diffusion
-from framefill.errors import InputError, check_choices
+from framefill.errors import InputError, check_fields
 from framefill.masks import Masks
 from framefill.model import ModelConfig, SamplerConfig
 from framefill.nn.config import NetworkConfig
@@ -49,6 +49,7 @@ class OptimConfig:
     """Above 0: rate (1 - 1/step)^(power + 1) instead, so that the average forgets its start."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
@@ -128,7 +129,7 @@ class Config:
     """Processes that make clips beside the training."""
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
         self.model()

@@ -1,5 +1,6 @@
 """The demo: all six tasks on held-out digits, with scores beside those of copying."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -86,7 +87,7 @@ def run_demo(
     Args:
         filler: A model of digits.
         config: Where its clips come from.
-        out: A folder for what the demo writes; that of an earlier demo is written anew.
+        out: A new folder, or an empty one.
         clips: Number of clips that are scored; one of them is shown.
         say: Takes messages for the user.
 
@@ -94,7 +95,7 @@ def run_demo(
         One score for each task.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds something already.
     """
     check_folder(out)
     longest = max(len(task.row) for task in TASKS)
@@ -109,34 +110,36 @@ def run_demo(
         scores.append(score)
         rows += _rows(task, asked[shown], filled[shown])
         say(f"{task.name:12} {task.row:10}  {score.seconds:.2f} s per clip")
-    save_sheet(out / "tasks.png", rows, overwrite=True)
+    save_sheet(out / "tasks.png", rows)
     write_json(out / "scores.json", [to_data(score) for score in scores])
     return scores
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a folder that holds anything but what a demo writes; worth asking before training.
+    """Refuse a place where the demo would mix with other files; worth asking before training.
 
     Raises:
-        InputError: it does, or is no folder.
+        InputError: `out` is a folder that holds something, or a file.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: choose a folder for --out")
-    own = {f"{task.name}{suffix}" for task in TASKS for suffix in (".mp4", ".gif", ".png")}
-    own |= {"tasks.png", "scores.json"}
-    if out.exists() and (other := {path.name for path in out.iterdir()} - own):
-        raise InputError(f"{out} holds other files ({min(other)}): choose another folder for --out")
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} holds files already: choose another folder for --out")
+
+
+def free_folder(wanted: Path) -> Path:
+    """Return the first of NAME, NAME-2, NAME-3 and so on that does not exist."""
+    names = itertools.chain([wanted], (Path(f"{wanted}-{i}") for i in itertools.count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def show(filler: Filler, task: Task, truth: Clip, out: Path) -> None:
     """Ask for one task as a user would, and write what comes back."""
     filled = replace(task.ask(filler, Video(_asked(task, truth), fps=FPS)), fps=FPS)
     for suffix in (".mp4", ".gif"):
-        filled.save(out / f"{task.name}{suffix}", overwrite=True)
+        filled.save(out / f"{task.name}{suffix}")
     has_truth = "K" in task.row
-    filled.contact_sheet(
-        out / f"{task.name}.png", truth=truth if has_truth else None, overwrite=True
-    )
+    filled.contact_sheet(out / f"{task.name}.png", truth=truth if has_truth else None)
 
 
 def measure(filler: Filler, task: Task, truth: Clips) -> tuple[Score, Clips]:

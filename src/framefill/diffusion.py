@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from framefill.errors import InputError, check_choices
+from framefill.errors import InputError, check_fields
 from framefill.roles import Role, having
 from framefill.schedule import PerFrame64, Schedule, TableSchedule
 from framefill.types import Clip, Levels, Roles
@@ -66,7 +66,9 @@ class Diffusion:
     learned_spread: bool = False
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
+        if self.limits is not None and not self.limits[0] < self.limits[1]:
+            raise InputError(f"limits {self.limits}: the first must be below the second")
         if self.data_std <= 0:
             raise InputError(f"data_std {self.data_std} must be above 0")
         if self.labels != "log" and not isinstance(self.schedule, TableSchedule):

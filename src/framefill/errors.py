@@ -1,6 +1,7 @@
 """The one error that is the user's to mend."""
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -26,19 +27,22 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def check_choices(value: Any) -> None:
-    """Refuse a dataclass with a `Literal` field that holds none of its words.
+def check_fields(value: Any) -> None:
+    """Refuse a dataclass with a `Literal` field that holds none of its words, or a NaN or infinity.
 
     Raises:
-        InputError: names the field, the word and the words that there are.
+        InputError: names the field, its value and what there is to choose from.
     """
     kinds = get_type_hints(type(value))
     for field in fields(value):
-        if get_origin(kinds[field.name]) is not Literal:
-            continue
-        word, words = getattr(value, field.name), get_args(kinds[field.name])
-        if word not in words:
-            near = suggestion(str(word), map(str, words))
+        held = getattr(value, field.name)
+        for number in held if isinstance(held, tuple) else (held,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{field.name} {held}: needs finite numbers")
+        if get_origin(kinds[field.name]) is Literal and held not in (
+            words := get_args(kinds[field.name])
+        ):
+            near = suggestion(str(held), map(str, words))
             raise InputError(
-                f"{field.name} {word!r}: use one of {', '.join(map(str, words))}{near}"
+                f"{field.name} {held!r}: use one of {', '.join(map(str, words))}{near}"
             )

@@ -67,6 +67,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     with replacing(path, overwrite=overwrite, folder=True) as draft:
         draft.mkdir()
         yield draft
+        for file in draft.iterdir():
+            file.chmod(0o644)  # some libraries write files that nobody else can read
 
 
 def write_text(path: Path, text: str) -> None:

@@ -26,6 +26,8 @@ from framefill.types import Clip
 
 Source = Video | Shaped[np.ndarray, "..."] | Path | str
 CARRIED = Path(__file__).parent / "models"  # the models that ship with the package
+MAX_FRAMES = 1_000_000
+LIMIT_BYTES = 2**35  # of what is filled at once, all samples together
 STREAM_FILL = 2  # what a key of randomness is for
 
 
@@ -112,6 +114,12 @@ class Filler:
         settings, config = Settings(**options), self.model.config
         self._check(given)
         model = Model(self.model.network.to(choose_device(settings.device)), config)
+        size = config.height * config.width * config.channels * 4
+        if (needed := size * len(row) * settings.samples) > LIMIT_BYTES:
+            raise InputError(
+                f"{settings.samples} samples of {len(row)} frames take {needed / 2**30:.0f} GiB: "
+                f"at most {LIMIT_BYTES // 2**30} at once; ask for fewer frames or samples"
+            )
         known = torch.tensor([letter == "K" for letter in row])
         clip = torch.zeros(len(row), config.channels, config.height, config.width)
         if len(given.frames):
@@ -215,8 +223,8 @@ def _fetch(name: str) -> Path:
 
 
 def _count(number: int, name: str) -> int:
-    if number < 1:
-        raise InputError(f"{name} {number} leaves nothing to fill: use 1 or more")
+    if not 1 <= number <= MAX_FRAMES:
+        raise InputError(f"{name} {number}: use 1 to {MAX_FRAMES}")
     return number
 
 

@@ -1,6 +1,5 @@
 """A trained model: a network, what its output means, and all that is needed to use it."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Generator, nn
 from framefill.completion import complete
 from framefill.device import autocast
 from framefill.diffusion import Diffusion
-from framefill.errors import InputError
+from framefill.errors import InputError, check_fields
 from framefill.files import atomic_folder
 from framefill.guidance import guided
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
@@ -67,7 +66,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         divisor = self.network.divisor
-        if not math.isfinite(self.guidance) or self.guidance < 0:
+        check_fields(self)
+        self.diffusion.schedule.descent(self.sampler.steps)  # refuses steps that it can't take
+        if self.guidance < 0:
             raise InputError(f"guidance {self.guidance} must be at least 0; 1 is none")
         if max(self.height, self.width) > MAX_SIDE or self.channels > MAX_SIDE:
             raise InputError(

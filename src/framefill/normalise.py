@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from framefill.errors import InputError
+from framefill.errors import InputError, check_fields
 
 DataType = Literal["uint8", "uint16", "int16", "float32"]
 
@@ -38,6 +38,7 @@ class Normaliser:
     units: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.scale or not self.offset or min(self.scale) <= 0:
             raise InputError(f"normaliser scale {self.scale} must be above 0, and there an offset")
         if not self.low < self.high:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from framefill.diffusion import Diffusion
-from framefill.errors import InputError, check_choices
+from framefill.errors import InputError, check_fields
 from framefill.roles import Role, having
 from framefill.types import Clip, Denoiser, Levels, Roles, Valid
 
@@ -32,7 +32,7 @@ class MaskedLoss:
     known_level: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         if self.known_level < 0:
             raise InputError(f"known_level {self.known_level} must be at least 0")
 

@@ -99,7 +99,8 @@ def train(
     if data is not None:
         config = replace(config, data=replace(config.data, path=Path(data)))
     # Everything that can be wrong with the settings shows before the folder is touched.
-    config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
+    clips = config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
+    config.normaliser.to_clip(clips[0])
     if config.log.sample_every:
         config.data.clips(frames=config.masks.frames, split="test", seed=config.seed)
     state = TrainState.start(config, choose_device(device))

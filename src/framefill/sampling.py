@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 
 from framefill.diffusion import Estimate
-from framefill.errors import InputError, check_choices
+from framefill.errors import InputError, check_fields
 from framefill.schedule import Schedule
 from framefill.types import Clip
 
@@ -77,7 +77,7 @@ class Ddpm:
     mcvd_denoise: bool = False
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
 
     def __call__(
         self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
@@ -120,6 +120,7 @@ class Ddim:
     mcvd_denoise: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta {self.eta} must be between 0 and 1")
 
@@ -149,6 +150,7 @@ class DpmSolver2M:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta {self.eta} must be between 0 and 1")
 

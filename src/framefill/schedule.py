@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
-from framefill.errors import InputError, check_choices
+from framefill.errors import InputError, check_fields
 from framefill.types import Levels
 
 PerFrame64 = Float64[Tensor, "b f 1 1 1"]
@@ -44,7 +44,7 @@ class TableSchedule:
     spacing: Literal["trailing", "linspace", "leading"] = "trailing"
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         if not 21 <= self.levels <= MAX_LEVELS:
             raise InputError(f"a schedule of {self.levels} levels: needs 21..{MAX_LEVELS}")
         if not 0 < self.max_beta <= 1:
@@ -160,7 +160,8 @@ class LogNormalSchedule:
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.lowest < self.highest < math.inf:
+        check_fields(self)
+        if not 0 < self.lowest < self.highest:
             raise InputError(f"{self} needs 0 < lowest < highest")
         if self.std <= 0 or self.rho <= 0:
             raise InputError(f"{self} needs std and rho above 0")
@@ -186,8 +187,8 @@ class LogNormalSchedule:
         Raises:
             InputError: `steps` is not one number of at least 1.
         """
-        if isinstance(steps, tuple) or steps < 1:
-            raise InputError(f"{steps} steps: a log-normal schedule needs one number, at least 1")
+        if isinstance(steps, tuple) or not 1 <= steps <= MAX_LEVELS:
+            raise InputError(f"{steps} steps: needs one number in 1..{MAX_LEVELS}")
         high, low = self.highest ** (1 / self.rho), self.lowest ** (1 / self.rho)
         fractions = [i / (steps - 1) if steps > 1 else 0.0 for i in range(steps)]
         return [(high + part * (low - high)) ** self.rho for part in fractions] + [0.0]

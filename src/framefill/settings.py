@@ -9,6 +9,7 @@ from framefill.errors import InputError, suggestion
 from framefill.model import Model, SamplerConfig
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 
+MAX_SAMPLES = 10_000
 SamplerName = Literal["ddpm", "ddim", "dpm++"]
 SAMPLERS: dict[str, SamplerConfig] = {"ddpm": Ddpm(), "ddim": Ddim(), "dpm++": DpmSolver2M()}
 
@@ -55,8 +56,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+            if not 1 <= getattr(self, name) <= MAX_SAMPLES:
+                raise InputError(f"{name} {getattr(self, name)} must be in 1..{MAX_SAMPLES}")
         if self.seed < 0:
             raise InputError(f"seed {self.seed} must be at least 0")
         if isinstance(self.sampler, str) and self.sampler not in SAMPLERS:

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from framefill.data.idx import find_images, read_images
-from framefill.errors import InputError, check_choices
+from framefill.errors import InputError, check_fields
 
 CARRIED_TRAIN = 1500  # of the 1,797 carried digits; the rest is for tests
 Split = Literal["train", "test"]
@@ -35,7 +35,7 @@ class DigitsConfig:
     """At a wall: draw a new velocity, as in Stochastic Moving MNIST, or reflect the old one."""
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         if not 0 < self.glyph < self.size:
             raise InputError(f"digits of {self.glyph} pixels don't fit frames of {self.size}")
         if self.digits < 1:

@@ -217,7 +217,9 @@ def _refuse_unusable(array: Shaped[np.ndarray, "..."], name: str) -> None:
 
 def first_line(error: Exception) -> str:
     """What an error of another library says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # NumPy advises to load such files without care.
+    return "it holds no plain numbers" if "pickle" in line else line
 
 
 def _with_channels(
