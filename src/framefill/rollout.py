@@ -245,4 +245,5 @@ def _refusal(row: str, masks: Masks) -> str:
         "generate": "T" * masks.frames,
     }
     able = [name for name, example in tasks.items() if example != row and can_fill(example, masks)]
-    return f"this model was not trained to fill {row}: it can {', '.join(able) or 'do nothing'}"
+    shown = row if len(row) <= 60 else f"{row[:60]}..."
+    return f"this model was not trained to fill {shown}: it can {', '.join(able) or 'do nothing'}"
