@@ -1,6 +1,7 @@
 """MCVD's recordings: the network with concatenation, the loss, the schedules and the samplers."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ from framefill.completion import estimator
 from framefill.convert.mcvd import concat_weights
 from framefill.diffusion import Diffusion, Estimate
 from framefill.masks import BlockMasks
+from framefill.model import SamplerConfig
 from framefill.nn.config import ConcatConfig
 from framefill.objective import MaskedLoss
+from framefill.pndm import Pndm
 from framefill.roles import roles_from
-from framefill.sampling import Ddim, Ddpm, Sampler, _mcvd_denoise, stations
+from framefill.sampling import Ddim, Ddpm, _denoise
 from framefill.schedule import TableSchedule
 
 CONCAT = ["mcvd/a_concat_pastfuture_gray", "mcvd/b_concat_past_rgb"]
@@ -168,9 +171,22 @@ SAMPLERS = [
         "ddim",
         "ddim_noclip",
         "ddim_tmin",
+        "fpndm",
+        "fpndm_clip",
     )
-    if name == CONCAT[0] or kind in ("ddpm", "ddpm_noclip_nodenoise", "ddim")
+    if name == CONCAT[0] or kind in ("ddpm", "ddpm_noclip_nodenoise", "ddim", "fpndm")
 ]
+
+
+def sampler_of(kind: str, options: dict[str, Any]) -> SamplerConfig:
+    """Return our sampler for the official one's arguments."""
+    steps, denoise = options["subsample_steps"], options.get("denoise", False)
+    if kind.startswith("fpndm"):
+        return Pndm(steps=steps, as_published=True, clip=options["clip_before"])
+    if kind.startswith("ddim"):
+        return Ddim(steps=steps, denoise=denoise, as_published=True)
+    variance: Literal["small", "large"] = "large" if options.get("just_beta") else "small"
+    return Ddpm(steps=steps, variance=variance, denoise=denoise, as_published=True)
 
 
 @pytest.mark.parametrize(("name", "kind"), SAMPLERS)
@@ -185,22 +201,15 @@ def test_samplers(name: str, kind: str) -> None:
         limits=(-1.0, 1.0) if options["clip_before"] else None,
         keep_noise=True,
     )
-    # The official code takes every (1000 // steps)-th level, so 13 steps when asked for 12.
-    levels = [float(n) for n in range(1000, 0, -(1000 // options["subsample_steps"]))]
+    sampler = sampler_of(kind, options)
+    walk = sampler.walk(SCHEDULE)
     start, noises = recorded["init"], list(recorded.get("noise", []))
     if "t_min" in options:
-        levels = levels[1:]  # what the official comparison of unlike units comes to
-        alpha, sigma = stations(SCHEDULE, levels)[0][1:]
-        start = alpha * start + sigma * noises.pop(0)
-    extra = options["denoise"] and "t_min" not in options
-    if kind.startswith("ddpm"):
-        variance = "large" if options.get("just_beta") else "small"
-        sampler: Sampler = Ddpm(variance=variance, mcvd_denoise=extra)
-    else:
-        sampler = Ddim(eta=0.0, mcvd_denoise=extra)
-    roles = case.roles
+        # What the official comparison of unlike units comes to: the first step is left out, and
+        # the frames given to start from get the noise of the second.
+        start = walk[1].alpha * start + walk[1].sigma * noises.pop(0)
     known = case.clip(torch.zeros_like(start), recorded["cond"])
-    inner = estimator(case.network, diffusion, known, roles)
+    inner = estimator(case.network, diffusion, known, case.roles)
     visited: list[tuple[Tensor, float]] = []
 
     def estimate(noisy: Tensor, level: float) -> Estimate:
@@ -208,13 +217,17 @@ def test_samplers(name: str, kind: str) -> None:
         return inner(noisy, level)
 
     empty = torch.zeros_like(recorded["cond"])
-    walk = stations(SCHEDULE, [*levels, 0.0])
     # Our walks draw noise at the last step too, where it has no effect.
-    noises += [torch.zeros_like(start)] * (len(walk) - 1 - len(noises))
+    noises += [torch.zeros_like(start)] * (len(walk) - len(noises))
     fresh = iter([case.clip(noise, empty) for noise in noises])
-    final = sampler(case.clip(start, empty), estimate, walk, lambda: next(fresh))
-    if options["denoise"] and "t_min" in options:
-        final = _mcvd_denoise(final, estimate, stations(SCHEDULE, [1000.0, *levels, 0.0]))
+    noisy = case.clip(start, empty)
+    if "t_min" in options:
+        assert isinstance(sampler, Ddim)
+        partial = replace(sampler, denoise=False)
+        final = partial(noisy, estimate, walk[1:], lambda: next(fresh))
+        final = _denoise(sampler, final, estimate, walk)
+    else:
+        final = sampler(noisy, estimate, walk, lambda: next(fresh))
     assert [label for _, label in visited] == recorded["net_labels"].flatten().tolist()
     for (noisy, _), expected in zip(visited, recorded["net_x"], strict=True):
         scale = max(1.0, expected.abs().max().item())

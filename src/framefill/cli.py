@@ -55,10 +55,10 @@ class AskOptions:
     None: named after the command."""
     samples: int = 1
     """Different ways to fill the frames."""
-    sampler: Literal["ddpm", "ddim", "dpm++"] | None = None
+    sampler: Literal["ddpm", "ddim", "dpm++", "pndm"] | None = None
     """How to walk from noise to frames; none: the model's own."""
     steps: int | None = None
-    """Denoiser evaluations per window; none: the sampler's own."""
+    """Steps of the walk per window; none: the sampler's own."""
     guidance: float | None = None
     """History guidance, 1 for none; none: the model's own."""
     device: str = "auto"

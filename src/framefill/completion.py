@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from framefill.diffusion import Diffusion, Estimate, compose
 from framefill.errors import InputError
 from framefill.roles import Role
-from framefill.sampling import Estimator, Sampler, stations
+from framefill.sampling import Estimator, Sampler
 from framefill.types import Clip, Denoiser, Roles
 
 
@@ -68,7 +68,7 @@ def complete(
         draws = [torch.randn(clip.shape[1:], generator=generator) for generator in generators]
         return torch.stack(draws).to(clip)
 
-    walk = stations(diffusion.schedule, diffusion.schedule.descent(sampler.steps))
+    walk = sampler.walk(diffusion.schedule)
     noisy = math.hypot(walk[0].alpha, walk[0].sigma) * fresh()
     filled = sampler(noisy, estimator(denoiser, diffusion, clip, roles), walk, fresh)
     return compose(clip, filled, roles)

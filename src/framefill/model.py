@@ -19,6 +19,7 @@ from framefill.guidance import guided
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
 from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
+from framefill.pndm import Pndm
 from framefill.rollout import Window, plan, rollout
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 from framefill.schedule import Schedule
@@ -29,7 +30,7 @@ FORMAT_VERSION = 1
 MAX_SIDE = 8192  # pixels
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
-SamplerConfig = Ddpm | Ddim | DpmSolver2M
+SamplerConfig = Ddpm | Ddim | DpmSolver2M | Pndm
 
 for union in (
     Schedule,
@@ -67,7 +68,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         divisor = self.network.divisor
         check_fields(self)
-        self.diffusion.schedule.descent(self.sampler.steps)  # refuses steps that it can't take
+        self.sampler.walk(self.diffusion.schedule)  # refuses steps that it can't take
         if self.guidance < 0:
             raise InputError(f"guidance {self.guidance} must be at least 0; 1 is none")
         if max(self.height, self.width) > MAX_SIDE or self.channels > MAX_SIDE:

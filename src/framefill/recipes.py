@@ -59,7 +59,9 @@ def smmnist_concat() -> Config:
         ),
         loss=MaskedLoss(reduction="half_sum"),
         sampler=Ddpm(steps=100),
-        optim=OptimConfig(steps=3_000_001, batch=64, lr=2e-4, warmup=1000, clip_norm=1.0, ema=0.999),
+        optim=OptimConfig(
+            steps=3_000_001, batch=64, lr=2e-4, warmup=1000, clip_norm=1.0, ema=0.999
+        ),
         log=LogConfig(save_every=1000, sample_every=50_000),
     )
 

@@ -10,7 +10,7 @@ import torch
 
 from framefill.diffusion import Estimate
 from framefill.errors import InputError, check_fields
-from framefill.schedule import Schedule
+from framefill.schedule import Schedule, TableSchedule
 from framefill.types import Clip
 
 Estimator = Callable[[Clip, float], Estimate]  # what is clean and what is noise, at a level
@@ -31,7 +31,15 @@ class Sampler(Protocol):
 
     @property
     def steps(self) -> int | tuple[int, ...]:
-        """Denoiser evaluations, as `Schedule.descent` takes them."""
+        """Steps of the walk, as `Schedule.descent` takes them."""
+        ...
+
+    def walk(self, schedule: Schedule) -> list[Station]:
+        """Return where the walk stops: noisiest first, clean data last.
+
+        Raises:
+            InputError: the schedule can't give that many steps.
+        """
         ...
 
     def __call__(
@@ -42,7 +50,7 @@ class Sampler(Protocol):
         Args:
             noisy: Frames at the first level of the walk.
             estimate: Splits noisy frames at a level into clean frames and noise.
-            walk: Where to stop, noisiest first, clean data last (`stations`).
+            walk: Where to stop, from `walk`.
             fresh: Source of noise for stochastic walks; called once per step, also where the
                 noise has no effect, so that a walk's randomness does not depend on its settings.
         """
@@ -56,6 +64,22 @@ def stations(schedule: Schedule, levels: Sequence[float]) -> list[Station]:
     return [Station(level, a, s) for level, (a, s) in zip(levels, pairs, strict=True)]
 
 
+def mcvd_descent(schedule: Schedule, steps: int | tuple[int, ...]) -> list[float]:
+    """Return the levels that MCVD's code visits when asked for a number of steps.
+
+    Every (levels // steps)-th from the noisiest: more of them than asked for, and not down to the
+    same last level, where the number does not divide the levels.
+
+    Raises:
+        InputError: the schedule is no table, or the steps are sections or more than its levels.
+    """
+    if not isinstance(schedule, TableSchedule) or isinstance(steps, tuple):
+        raise InputError(f"as_published takes one number of steps in a table of levels: {steps}")
+    schedule.descent(steps)  # refuses numbers that are out of range
+    stride = schedule.levels // steps
+    return [float(level) for level in range(schedule.levels, 0, -stride)] + [0.0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ddpm:
     """Ancestral sampling from the posterior of the forward process (Ho et al. 2020, Algorithm 2).
@@ -67,17 +91,22 @@ class Ddpm:
         variance: "small" is the posterior's variance, "large" the forward step's (just_beta in
             MCVD's code, sigma_small off in RaMViD's), "learned" the network's own between them
             (Nichol & Dhariwal 2021, Equation 15).
-        mcvd_denoise: After the walk subtract the noise once more, with the label that MCVD's code
-            gives the network there. It shrinks contrast when steps are skipped: for the figures
-            of that code only.
+        denoise: After the walk subtract once more the noise that the network sees.
+        as_published: Walk as MCVD's code does, faults included: `mcvd_descent`, and a final
+            `denoise` with a wrong label, which shrinks contrast when steps are skipped.
     """
 
     steps: int | tuple[int, ...] = 100
     variance: Literal["small", "large", "learned"] = "small"
-    mcvd_denoise: bool = False
+    denoise: bool = False
+    as_published: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def walk(self, schedule: Schedule) -> list[Station]:
+        """See `Sampler`."""
+        return _walk(self, schedule)
 
     def __call__(
         self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
@@ -93,7 +122,7 @@ class Ddpm:
             if there.sigma > 0:
                 small = added * (there.sigma / here.sigma) ** 2
                 noisy = noisy + self._spread(parts, small, added) * noise
-        return _mcvd_denoise(noisy, estimate, walk) if self.mcvd_denoise else noisy
+        return _denoise(self, noisy, estimate, walk) if self.denoise else noisy
 
     def _spread(self, parts: Estimate, small: float, large: float) -> float | Clip:
         """Return the standard deviation of a step's noise."""
@@ -112,17 +141,23 @@ class Ddim:
     Args:
         steps: Denoiser evaluations.
         eta: Fresh noise per step: 0 is deterministic DDIM, 1 has the variance of `Ddpm`.
-        mcvd_denoise: See `Ddpm`.
+        denoise: See `Ddpm`.
+        as_published: See `Ddpm`.
     """
 
     steps: int | tuple[int, ...] = 100
     eta: float = 0.0
-    mcvd_denoise: bool = False
+    denoise: bool = False
+    as_published: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta {self.eta} must be between 0 and 1")
+
+    def walk(self, schedule: Schedule) -> list[Station]:
+        """See `Sampler`."""
+        return _walk(self, schedule)
 
     def __call__(
         self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
@@ -134,7 +169,7 @@ class Ddim:
             spread = self.eta * there.sigma / here.sigma * math.sqrt(max(added, 0.0))
             direction = math.sqrt(max(there.sigma**2 - spread**2, 0.0))
             noisy = there.alpha * parts.clean + direction * parts.noise + spread * fresh()
-        return _mcvd_denoise(noisy, estimate, walk) if self.mcvd_denoise else noisy
+        return _denoise(self, noisy, estimate, walk) if self.denoise else noisy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +188,10 @@ class DpmSolver2M:
         check_fields(self)
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta {self.eta} must be between 0 and 1")
+
+    def walk(self, schedule: Schedule) -> list[Station]:
+        """See `Sampler`."""
+        return stations(schedule, schedule.descent(self.steps))
 
     def __call__(
         self, noisy: Clip, estimate: Estimator, walk: Sequence[Station], fresh: Fresh
@@ -185,8 +224,18 @@ def _forward(clean: Station, noisy: Station) -> tuple[float, float]:
     return ratio, noisy.sigma**2 - (ratio * clean.sigma) ** 2
 
 
-def _mcvd_denoise(noisy: Clip, estimate: Estimator, walk: Sequence[Station]) -> Clip:
-    """MCVD's last call: at the last level above 0, but labelled with the number of steps."""
-    steps = len(walk) - 1
+def _walk(sampler: Ddpm | Ddim, schedule: Schedule) -> list[Station]:
+    descend = mcvd_descent if sampler.as_published else type(schedule).descent
+    return stations(schedule, descend(schedule, sampler.steps))
+
+
+def _denoise(
+    sampler: Ddpm | Ddim, noisy: Clip, estimate: Estimator, walk: Sequence[Station]
+) -> Clip:
+    """Subtract the noise of the last level above 0 (MCVD, `denoise`).
+
+    The official code labels that level with the number of steps: right only if none are skipped.
+    """
     noisiest, last = walk[0].level, walk[-2]
-    return noisy - last.sigma * estimate(noisy, noisiest - (steps - 1)).noise
+    level = noisiest - (len(walk) - 2) if sampler.as_published else last.level
+    return noisy - last.sigma * estimate(noisy, level).noise

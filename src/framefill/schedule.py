@@ -65,8 +65,13 @@ class TableSchedule:
         return torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
 
     def scales(self, levels: Levels) -> tuple[PerFrame64, PerFrame64]:
-        """Return (alpha, sigma) of each frame, in float64 and on the CPU."""
-        squared = self.alpha_squared[levels.cpu().long()][..., None, None, None]
+        """Return (alpha, sigma) of each frame, in float64 and on the CPU.
+
+        A level between two takes the lower one, and any beyond the table its last.
+        """
+        squared = self.alpha_squared[levels.cpu().long().clamp(max=self.levels)][
+            ..., None, None, None
+        ]
         return squared.sqrt(), (1 - squared).sqrt()
 
     def draw(self, clips: int, generator: Generator) -> Float[Tensor, " clips"]:
@@ -112,6 +117,10 @@ class TableSchedule:
             case "linspace":
                 kept = self._sections(counts)
         return [float(level) for level in reversed(kept)] + [0.0]
+
+    def between(self, level: float, other: float) -> float:
+        """Return the level midway between two, a whole one."""
+        return float(round((level + other) / 2))
 
     def _leading(self, steps: int) -> list[int]:
         """Every n-th step from the cleanest, for the smallest n that gives the number asked for."""
@@ -192,6 +201,10 @@ class LogNormalSchedule:
         high, low = self.highest ** (1 / self.rho), self.lowest ** (1 / self.rho)
         fractions = [i / (steps - 1) if steps > 1 else 0.0 for i in range(steps)]
         return [(high + part * (low - high)) ** self.rho for part in fractions] + [0.0]
+
+    def between(self, level: float, other: float) -> float:
+        """Return the level midway between two."""
+        return (level + other) / 2
 
 
 Schedule = TableSchedule | LogNormalSchedule

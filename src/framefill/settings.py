@@ -7,11 +7,17 @@ from typing import Literal, TypedDict
 from framefill.device import Precision, check_precision
 from framefill.errors import InputError, suggestion
 from framefill.model import Model, SamplerConfig
+from framefill.pndm import Pndm
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 
 MAX_SAMPLES = 10_000
-SamplerName = Literal["ddpm", "ddim", "dpm++"]
-SAMPLERS: dict[str, SamplerConfig] = {"ddpm": Ddpm(), "ddim": Ddim(), "dpm++": DpmSolver2M()}
+SamplerName = Literal["ddpm", "ddim", "dpm++", "pndm"]
+SAMPLERS: dict[str, SamplerConfig] = {
+    "ddpm": Ddpm(),
+    "ddim": Ddim(),
+    "dpm++": DpmSolver2M(),
+    "pndm": Pndm(),
+}
 
 
 class Options(TypedDict, total=False):
@@ -34,8 +40,8 @@ class Settings:
 
     Args:
         samples: Different ways to fill them.
-        sampler: "ddpm", "ddim", "dpm++" or a sampler; None: the model's own.
-        steps: Denoiser evaluations per window; None: the sampler's own.
+        sampler: "ddpm", "ddim", "dpm++", "pndm" or a sampler; None: the model's own.
+        steps: Steps of the walk per window; None: the sampler's own.
         guidance: History guidance, 1 for none; None: the model's own.
         device: "auto", "cpu", "cuda" or "mps".
         precision: Of the network's arithmetic: "auto", "float32" or "bfloat16".
