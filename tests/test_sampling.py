@@ -10,7 +10,7 @@ from torch import Tensor
 from framefill.completion import complete
 from framefill.diffusion import Diffusion, Estimate
 from framefill.errors import InputError
-from framefill.guidance import guided
+from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, RandomMasks
 from framefill.nn.config import ConcatConfig, ContextConfig, VolumeConfig
 from framefill.roles import Role, roles_from
@@ -208,6 +208,6 @@ def test_guidance_extrapolates_from_the_blind_prediction() -> None:
 
     canvas = torch.ones(1, 3, 1, 2, 2)
     labels = torch.zeros(1, 3)
-    assert guided(denoise, 2.0)(canvas, labels, roles_from("KKT")).unique().item() == 1 + 2 * 2
-    assert guided(denoise, 1.0)(canvas, labels, roles_from("KKT")).unique().item() == 3
-    assert guided(denoise, 2.0)(canvas, labels, roles_from("TTT")).unique().item() == 1
+    assert Guided(denoise, 2.0)(canvas, labels, roles_from("KKT")).unique().item() == 1 + 2 * 2
+    assert Guided(denoise, 1.0)(canvas, labels, roles_from("KKT")).unique().item() == 3
+    assert Guided(denoise, 2.0)(canvas, labels, roles_from("TTT")).unique().item() == 1

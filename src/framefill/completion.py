@@ -11,7 +11,7 @@ from framefill.diffusion import Diffusion, Estimate, compose
 from framefill.errors import InputError
 from framefill.roles import Role
 from framefill.sampling import Estimator, Sampler
-from framefill.types import Clip, Denoiser, Roles
+from framefill.types import Clip, Denoiser, Preparable, Roles
 
 
 def estimator(denoiser: Denoiser, diffusion: Diffusion, clip: Clip, roles: Roles) -> Estimator:
@@ -68,6 +68,9 @@ def complete(
         draws = [torch.randn(clip.shape[1:], generator=generator) for generator in generators]
         return torch.stack(draws).to(clip)
 
+    if isinstance(denoiser, Preparable):
+        given = diffusion.canvas(clip, torch.zeros_like(clip), roles, torch.zeros(roles.shape))
+        denoiser = denoiser.prepare(given, roles)
     walk = sampler.walk(diffusion.schedule)
     noisy = math.hypot(walk[0].alpha, walk[0].sigma) * fresh()
     filled = sampler(noisy, estimator(denoiser, diffusion, clip, roles), walk, fresh)

@@ -1,16 +1,19 @@
 """History guidance: push a prediction away from the one made without the known frames."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from framefill.diffusion import compose
 from framefill.roles import Role
-from framefill.types import Clip, Denoiser, Roles
+from framefill.types import Clip, Denoiser, Preparable, Roles
 
 
-def guided(denoiser: Denoiser, scale: float) -> Denoiser:
-    """Return a denoiser whose predictions are extrapolated from the blind ones.
+@dataclass(frozen=True)
+class Guided:
+    """A denoiser whose predictions are extrapolated from the blind ones.
 
     blind + scale * (informed - blind), both in one batch (Ho & Salimans 2022; Song et al. 2025
     for history). The network must have seen rows whose KNOWN frames were dropped to ABSENT.
@@ -20,17 +23,32 @@ def guided(denoiser: Denoiser, scale: float) -> Denoiser:
         scale: 1 changes nothing; 1.5 to 2 trades diversity for agreement with the known frames.
     """
 
-    def denoise(
-        canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles
-    ) -> Float[Tensor, "b f out h w"]:
-        if not (roles == Role.KNOWN).any():
-            return denoiser(canvas, labels, roles)
-        blind = torch.where(roles == Role.KNOWN, Role.ABSENT, roles).to(roles.dtype)
-        informed, without = denoiser(
-            torch.cat([canvas, compose(canvas, canvas, blind)]),
-            torch.cat([labels, labels]),
-            torch.cat([roles, blind]),
-        ).chunk(2)
-        return without + scale * (informed - without)
+    denoiser: Denoiser
+    scale: float
 
-    return denoise
+    def __call__(
+        self, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles
+    ) -> Float[Tensor, "b f out h w"]:
+        """See `framefill.types.Denoiser`."""
+        if not _informed(roles):
+            return self.denoiser(canvas, labels, roles)
+        canvases, both = _with_blind(canvas, roles)
+        informed, blind = self.denoiser(canvases, torch.cat([labels, labels]), both).chunk(2)
+        return blind + self.scale * (informed - blind)
+
+    def prepare(self, canvas: Clip, roles: Roles) -> Denoiser:
+        """See `framefill.types.Preparable`."""
+        if not isinstance(self.denoiser, Preparable):
+            return self
+        clips = _with_blind(canvas, roles) if _informed(roles) else (canvas, roles)
+        return Guided(self.denoiser.prepare(*clips), self.scale)
+
+
+def _informed(roles: Roles) -> bool:
+    return bool((roles == Role.KNOWN).any())
+
+
+def _with_blind(canvas: Clip, roles: Roles) -> tuple[Clip, Roles]:
+    """Append to a batch the same clips without their KNOWN frames."""
+    blind = torch.where(roles == Role.KNOWN, Role.ABSENT, roles).to(roles.dtype)
+    return torch.cat([canvas, compose(canvas, canvas, blind)]), torch.cat([roles, blind])

@@ -15,7 +15,7 @@ from framefill.device import autocast
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
 from framefill.files import atomic_folder
-from framefill.guidance import guided
+from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
 from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
@@ -134,7 +134,7 @@ class Model:
             precision: Of the network's arithmetic.
         """
         scale = self.config.guidance if guidance is None else guidance
-        denoiser = self.network if scale == 1 else guided(self.network, scale)
+        denoiser = self.network if scale == 1 else Guided(self.network, scale)
         with autocast(clip.device, precision):
             return complete(
                 denoiser,

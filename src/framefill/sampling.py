@@ -225,8 +225,9 @@ def _forward(clean: Station, noisy: Station) -> tuple[float, float]:
 
 
 def _walk(sampler: Ddpm | Ddim, schedule: Schedule) -> list[Station]:
-    descend = mcvd_descent if sampler.as_published else type(schedule).descent
-    return stations(schedule, descend(schedule, sampler.steps))
+    if sampler.as_published:
+        return stations(schedule, mcvd_descent(schedule, sampler.steps))
+    return stations(schedule, schedule.descent(sampler.steps))
 
 
 def _denoise(

@@ -33,3 +33,12 @@ class Denoiser(Protocol):
             roles: What each frame is to the model.
         """
         ...
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A denoiser with work that only KNOWN frames and roles decide: once per walk is enough."""
+
+    def prepare(self, canvas: Clip, roles: Roles) -> Denoiser:
+        """Return a denoiser for clips with these KNOWN frames and roles, and no others."""
+        ...

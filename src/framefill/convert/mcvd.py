@@ -1,24 +1,28 @@
 """MCVD's parameter names (mcvd-pytorch, models/better/ncsnpp_more.py) and ours.
 
 The official network is one list, `all_modules`, in the order in which its forward pass walks
-through it; each residual block and each attention block has an index of its own.
+through it; each residual block, each attention block and each mix of frames has an index of its
+own. Official checkpoints hold states under three prefixes: `module.` (DataParallel), `unet.`, or
+both.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from framefill.convert.names import Renaming, layer_renamings, rename
-from framefill.nn.denoisers import ConcatDenoiser
+from framefill.convert.names import Renaming, layer_renamings, rename, rename_back
+from framefill.nn.denoisers import BlockDenoiser
 from framefill.nn.layers import SelfAttention
+from framefill.nn.mcvd3d import FrameConverter, FrameMix, SeparableConv, SpaceTimeAttention
+from framefill.nn.spatin import SpatinNorm
 from framefill.nn.unet import Step
-from framefill.nn.unet2d import ResidualBlock2d
+from framefill.nn.unet2d import BigGanBlock, Head, ModulatedNorm
 
 BUFFERS = ("betas", "alphas", "alphas_prev", "k", "k_cum", "theta_t", "unet.sigmas")
 
 
-def concat_weights(network: ConcatDenoiser, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def mcvd_weights(network: BlockDenoiser, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return official weights under our names, ready for `network.load_state_dict`.
 
     Args:
@@ -31,7 +35,13 @@ def concat_weights(network: ConcatDenoiser, official: Mapping[str, Tensor]) -> d
     parameters = {
         _bare(name): value for name, value in official.items() if _plain(name) not in BUFFERS
     }
-    return rename(parameters, list(_renamings(network)), network.state_dict())
+    return rename(_renewed(parameters), list(_renamings(network)), network.state_dict())
+
+
+def official_weights(network: BlockDenoiser) -> dict[str, Tensor]:
+    """Return our weights under official names, prefixed `unet.`, in the official order."""
+    official = rename_back(network.state_dict(), list(_renamings(network)))
+    return {f"unet.{name}": value for name, value in official.items()}
 
 
 def _plain(name: str) -> str:
@@ -42,7 +52,24 @@ def _bare(name: str) -> str:
     return _plain(name).removeprefix("unet.")
 
 
-def _renamings(network: ConcatDenoiser) -> Iterator[Renaming]:
+def _renewed(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the last norm of very old checkpoints, which has no name of its own, today's name.
+
+    It is the one norm that stands in the list itself, before the last convolution.
+    """
+    indices = [int(name.split(".")[1]) for name in parameters if name.startswith("all_modules.")]
+    norm = f"all_modules.{max(indices, default=0) - 1}"
+    return {
+        name.replace(f"{norm}.", f"{norm}.Norm_0.") if name in _layer_names(norm) else name: value
+        for name, value in parameters.items()
+    }
+
+
+def _layer_names(layer: str) -> tuple[str, str]:
+    return f"{layer}.weight", f"{layer}.bias"
+
+
+def _renamings(network: BlockDenoiser) -> Iterator[Renaming]:
     index = 0
 
     def name() -> str:
@@ -52,39 +79,85 @@ def _renamings(network: ConcatDenoiser) -> Iterator[Renaming]:
 
     yield from layer_renamings(name(), "embedding.first")
     yield from layer_renamings(name(), "embedding.second")
-    yield from layer_renamings(name(), "unet.stem")
+    if network.embedding.past is not None:
+        yield Renaming((f"{name()}.weight",), "embedding.past.weight")
+    yield from _convolution(name(), "unet.stem", network.unet.stem)
     for part in ("down", "middle", "up"):
         for position, step in enumerate(getattr(network.unet, part)):
-            ours = f"unet.{part}.{position}"
-            if not isinstance(step, Step):
-                continue
-            if isinstance(step.residual, ResidualBlock2d):
-                yield from _residual(name(), f"{ours}.residual", step.residual)
-            if isinstance(step.attention, SelfAttention):
-                yield from _attention(name(), f"{ours}.attention")
-    yield from layer_renamings(f"{name()}.Norm_0", "unet.head.norm")
-    yield from layer_renamings(name(), "unet.head.conv")
+            if isinstance(step, Step):
+                yield from _step(name, f"unet.{part}.{position}", step)
+    head = network.unet.head
+    assert isinstance(head, Head)
+    yield from _norm(f"{name()}.Norm_0", "unet.head.norm", head.norm)
+    yield from _convolution(name(), "unet.head.conv", head.conv)
 
 
-def _residual(official: str, ours: str, block: ResidualBlock2d) -> Iterator[Renaming]:
-    yield from layer_renamings(f"{official}.actnorm0.Dense_0", f"{ours}.first_norm.modulation")
-    yield from layer_renamings(f"{official}.Conv_0", f"{ours}.first")
-    yield from layer_renamings(f"{official}.actnorm1.Dense_0", f"{ours}.second_norm.modulation")
-    yield from layer_renamings(f"{official}.Conv_1", f"{ours}.second")
+def _step(name: Callable[[], str], ours: str, step: Step) -> Iterator[Renaming]:
+    if isinstance(step.skip, FrameMix):
+        yield from layer_renamings(name(), f"{ours}.skip.conv")
+    if isinstance(step.residual, BigGanBlock):
+        yield from _residual(name(), f"{ours}.residual", step.residual)
+    if isinstance(step.attention, SelfAttention):
+        yield from _attention(name(), f"{ours}.attention")
+    if isinstance(step.attention, SpaceTimeAttention):
+        official = name()
+        yield from _attention(f"{official}.space_att", f"{ours}.attention.space")
+        yield from _attention(f"{official}.time_att", f"{ours}.attention.time")
+    if isinstance(step.resample, FrameMix):
+        yield from layer_renamings(name(), f"{ours}.resample.conv")
+
+
+def _residual(official: str, ours: str, block: BigGanBlock) -> Iterator[Renaming]:
+    yield from _modulated(f"{official}.actnorm0", f"{ours}.first_norm", block.first_norm)
+    yield from _convolution(f"{official}.Conv_0", f"{ours}.first", block.first)
+    yield from _modulated(f"{official}.actnorm1", f"{ours}.second_norm", block.second_norm)
+    yield from _convolution(f"{official}.Conv_1", f"{ours}.second", block.second)
     if block.shortcut is not None:
-        yield from layer_renamings(f"{official}.Conv_2", f"{ours}.shortcut")
+        yield from _convolution(f"{official}.Conv_2", f"{ours}.shortcut", block.shortcut)
+
+
+def _modulated(official: str, ours: str, norm: nn.Module) -> Iterator[Renaming]:
+    assert isinstance(norm, ModulatedNorm)
+    yield from _norm(f"{official}.Norm_0", f"{ours}.norm", norm.norm)
+    yield from layer_renamings(f"{official}.Dense_0", f"{ours}.modulation")
+
+
+def _norm(official: str, ours: str, norm: nn.Module) -> Iterator[Renaming]:
+    if isinstance(norm, SpatinNorm):
+        if isinstance(norm.enter, FrameConverter):
+            yield from _convolution(f"{official}.converter", f"{ours}.enter.conv", norm.enter.conv)
+        yield from _convolution(f"{official}.mlp_shared.0", f"{ours}.shared", norm.shared)
+        yield from _convolution(f"{official}.mlp_gamma", f"{ours}.scale", norm.scale)
+        yield from _convolution(f"{official}.mlp_beta", f"{ours}.shift", norm.shift)
+    elif isinstance(norm, nn.GroupNorm) and norm.affine:
+        yield from layer_renamings(official, ours)
+
+
+def _convolution(official: str, ours: str, conv: nn.Module) -> Iterator[Renaming]:
+    if isinstance(conv, SeparableConv):
+        yield from layer_renamings(f"{official}.space_conv", f"{ours}.space")
+        yield from layer_renamings(f"{official}.time_conv", f"{ours}.time")
+    else:
+        in_volumes = isinstance(conv, nn.Conv3d)
+        yield from layer_renamings(f"{official}.conv" if in_volumes else official, ours)
 
 
 def _attention(official: str, ours: str) -> Iterator[Renaming]:
     yield from layer_renamings(f"{official}.GroupNorm_0", f"{ours}.norm")
-    matrices = tuple(f"{official}.NIN_{i}.W" for i in range(3))
-    yield Renaming(matrices, f"{ours}.qkv.weight", _stack_transposed)
-    biases = tuple(f"{official}.NIN_{i}.b" for i in range(3))
-    yield Renaming(biases, f"{ours}.qkv.bias", torch.cat)
-    yield Renaming((f"{official}.NIN_3.W",), f"{ours}.out.weight", _stack_transposed)
-    yield Renaming((f"{official}.NIN_3.b",), f"{ours}.out.bias")
+    for kind, letter in (("weight", "W"), ("bias", "b")):
+        three = tuple(f"{official}.NIN_{i}.{letter}" for i in range(3))
+        yield Renaming(three, f"{ours}.qkv.{kind}", _stacked, _unstacked)
+        yield Renaming((f"{official}.NIN_3.{letter}",), f"{ours}.out.{kind}", _stacked, _turned)
 
 
-def _stack_transposed(matrices: list[Tensor]) -> Tensor:
-    """The official matrices are (in, out), ours are (out, in)."""
-    return torch.cat([matrix.T for matrix in matrices])
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """The official matrices are (in, out), ours (out, in) and three in one."""
+    return torch.cat([part.t() for part in parts])
+
+
+def _unstacked(whole: Tensor) -> list[Tensor]:
+    return [part.t() for part in whole.chunk(3)]
+
+
+def _turned(matrix: Tensor) -> list[Tensor]:
+    return [matrix.t()]

@@ -13,6 +13,10 @@ def _only(tensors: list[Tensor]) -> Tensor:
     return tensors[0]
 
 
+def _alone(tensor: Tensor) -> list[Tensor]:
+    return [tensor]
+
+
 @dataclass(frozen=True)
 class Renaming:
     """One parameter of ours and where it comes from.
@@ -21,11 +25,13 @@ class Renaming:
         official: Official names that it is made of.
         ours: Its name here.
         join: Makes our tensor from the official ones.
+        split: Makes the official ones from ours.
     """
 
     official: tuple[str, ...]
     ours: str
     join: Callable[[list[Tensor]], Tensor] = _only
+    split: Callable[[Tensor], list[Tensor]] = _alone
 
 
 def layer_renamings(official: str, ours: str) -> Iterator[Renaming]:
@@ -62,6 +68,21 @@ def rename(
             raise InputError(f"{found} in the network: is the architecture right?")
         weights[renaming.ours] = value.contiguous()
     return weights
+
+
+def rename_back(ours: Mapping[str, Tensor], renamings: Sequence[Renaming]) -> dict[str, Tensor]:
+    """Return weights under official names, in the order of `renamings`: the inverse of `rename`.
+
+    Args:
+        ours: Our network's state dict, or as much of it as has names there.
+        renamings: Where each of our parameters comes from.
+    """
+    official = {}
+    for renaming in renamings:
+        parts = renaming.split(ours[renaming.ours])
+        pairs = zip(renaming.official, parts, strict=True)
+        official.update({name: part.contiguous().clone() for name, part in pairs})
+    return official
 
 
 def _few(names: list[str]) -> str:

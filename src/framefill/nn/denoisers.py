@@ -1,23 +1,24 @@
 """The ways in which a network sees a canvas; each is a `framefill.types.Denoiser`."""
 
+from functools import cache, partial
+
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from framefill.nn.layers import LevelEmbedding
+from framefill.nn.spatin import Context
 from framefill.nn.unet import UNet
 from framefill.roles import Role, having
-from framefill.types import Clip, Roles
+from framefill.types import Clip, Denoiser, Roles
 
 
-class ConcatDenoiser(nn.Module):
-    """Frames are channels of one image, in the fixed blocks target, past, future (MCVD).
-
-    The TARGET frames are the clip's frames past..past+target; the output for others is zero.
+class BlockDenoiser(nn.Module):
+    """A network for the fixed blocks past, target, future; its output for others is zero (MCVD).
 
     Args:
-        unet: Takes (target + past + future) * channels, gives target * channels.
+        unet: Gives an image of the target frames' channels.
         embedding: Of the one noise level that the TARGET frames share.
         past: Frames before the target block.
         target: Frames of the target block.
@@ -28,15 +29,53 @@ class ConcatDenoiser(nn.Module):
         self.unet, self.embedding = unet, embedding
         self.past, self.end = past, past + target
 
+    def target_image(self, canvas: Clip) -> Float[Tensor, "b fc h w"]:
+        """Return the target block, frames as channels."""
+        return canvas[:, self.past : self.end].flatten(1, 2)
+
+    def known_image(self, canvas: Clip) -> Float[Tensor, "b fc h w"]:
+        """Return past and future, frames as channels."""
+        return torch.cat([canvas[:, : self.past], canvas[:, self.end :]], dim=1).flatten(1, 2)
+
+    def told(self, labels: Float[Tensor, "b f"], roles: Roles) -> Float[Tensor, "b e"]:
+        """Embed the noise level, and whether the past is there."""
+        past = (roles[:, : self.past] == Role.KNOWN).any(dim=1) | (self.past == 0)
+        return self.embedding(labels[:, self.past], past=past)
+
+    def on_the_clip(self, target: Float[Tensor, "b fc h w"], canvas: Clip) -> Clip:
+        """Put the network's output in its place in the clip."""
+        frames = rearrange(target, "b (f c) h w -> b f c h w", f=self.end - self.past)
+        after = canvas.shape[1] - self.end
+        return nn.functional.pad(frames, (0, 0, 0, 0, 0, 0, self.past, after))
+
+
+class ConcatDenoiser(BlockDenoiser):
+    """All frames are channels of one image, in the order target, past, future (MCVD)."""
+
     def forward(self, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles) -> Clip:
         """See `framefill.types.Denoiser`."""
-        past, end = self.past, self.end
-        ordered = torch.cat([canvas[:, past:end], canvas[:, :past], canvas[:, end:]], dim=1)
-        image = rearrange(ordered, "b f c h w -> b (f c) h w")
-        output = self.unet(image, self.embedding(labels[:, past]))
-        target = rearrange(output, "b (f c) h w -> b f c h w", f=end - past)
-        after = canvas.shape[1] - end
-        return nn.functional.pad(target, (0, 0, 0, 0, 0, 0, past, after))
+        image = torch.cat([self.target_image(canvas), self.known_image(canvas)], dim=1)
+        return self.on_the_clip(self.unet(image, self.told(labels, roles)), canvas)
+
+
+class SpatinDenoiser(BlockDenoiser):
+    """Target frames are channels of one image; the known ones act in every norm (MCVD)."""
+
+    def forward(self, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles) -> Clip:
+        """See `framefill.types.Denoiser`."""
+        known = self.known_image(canvas)
+        return self._predict(lambda norm, size: norm.maps(known, size), canvas, labels, roles)
+
+    def prepare(self, canvas: Clip, roles: Roles) -> Denoiser:
+        """Return a denoiser for these known frames, whose maps are computed once."""
+        known = self.known_image(canvas)
+        return partial(self._predict, cache(lambda norm, size: norm.maps(known, size)))
+
+    def _predict(
+        self, context: Context, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles
+    ) -> Clip:
+        output = self.unet(self.target_image(canvas), self.told(labels, roles), context)
+        return self.on_the_clip(output, canvas)
 
 
 class VolumeDenoiser(nn.Module):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from framefill.errors import InputError
@@ -42,27 +42,45 @@ def single_on_cpu(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 class LevelEmbedding(nn.Module):
-    """A noise level, and optionally a class, as one vector that every residual block reads.
+    """A noise level, and optionally more, as one vector that every residual block reads.
 
     Args:
         width: Number of sinusoids; the vector has four times as many features.
         order: See `sinusoids`.
-        classes: Number of class labels, or 0.
+        classes: Number of class labels, or 0 (RaMViD).
+        told_past: The vector also says whether the past is there, in width // 2 further features
+            (`cond_emb` in MCVD's code).
     """
 
     def __init__(
-        self, width: int, order: Literal["sin-cos", "cos-sin"], *, classes: int = 0
+        self,
+        width: int,
+        order: Literal["sin-cos", "cos-sin"],
+        *,
+        classes: int = 0,
+        told_past: bool = False,
     ) -> None:
         super().__init__()
         self.width, self.order = width, order
         self.first = nn.Linear(width, 4 * width)
         self.second = nn.Linear(4 * width, 4 * width)
         self.classes = nn.Embedding(classes, 4 * width) if classes else None
+        self.past = nn.Embedding(2, width // 2) if told_past else None
+        self.features = 4 * width + (width // 2 if told_past else 0)
 
     def forward(
-        self, labels: Float[Tensor, " b"], classes: Tensor | None = None
+        self,
+        labels: Float[Tensor, " b"],
+        classes: Tensor | None = None,
+        *,
+        past: Bool[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b e"]:
         """Return the embedding after its last SiLU, which every block would apply again.
+
+        Args:
+            labels: What the network is told of the noise level.
+            classes: Class labels, for networks that have them.
+            past: Whether the past is there; only networks that are told read it.
 
         Raises:
             InputError: class labels are missing, or the network has no classes.
@@ -72,6 +90,8 @@ class LevelEmbedding(nn.Module):
             raise InputError("class labels go with networks that have classes, and with no others")
         if self.classes is not None:
             embedding = embedding + self.classes(classes)
+        if self.past is not None and past is not None:
+            embedding = torch.cat([embedding, self.past(past.long())], dim=1)
         return F.silu(embedding)
 
 

@@ -1,8 +1,13 @@
-"""MCVD's 2-D U-Net: frames are channels of one image (MCVD, Section 3; Song et al. 2021)."""
+"""MCVD's U-Net, of which frames are channels (MCVD, Section 3; NCSN++ of Song et al. 2021).
+
+Its parts take their convolutions and norms from outside, so that `framefill.nn.mcvd3d` can have
+others.
+"""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from framefill.nn.layers import SelfAttention, single_on_cpu
+from framefill.nn.spatin import Convolution
 from framefill.nn.unet import Step, UNet
 
 SQRT_HALF = math.sqrt(0.5)
@@ -24,29 +30,36 @@ def norm_groups(channels: int) -> int:
     return groups
 
 
+def group_norm(channels: int, *, affine: bool = True, eps: float = 1e-5) -> nn.GroupNorm:
+    """Return MCVD's group normalisation."""
+    return nn.GroupNorm(norm_groups(channels), channels, eps=eps, affine=affine)
+
+
 class ModulatedNorm(nn.Module):
-    """Group normalisation whose scale and shift come from the noise level (AdaGN).
+    """Normalisation with a further scale and shift that come from the noise level (AdaGN).
 
     Args:
+        norm: The normalisation, called with the features and the context.
         channels: Features per position.
         embedding: Features of the level embedding.
     """
 
-    def __init__(self, channels: int, embedding: int) -> None:
+    def __init__(self, norm: nn.Module, channels: int, embedding: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(norm_groups(channels), channels, eps=1e-5, affine=False)
+        self.norm = norm
         self.modulation = nn.Linear(embedding, 2 * channels)
 
     def forward(
-        self, features: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"]
-    ) -> Float[Tensor, "b c h w"]:
+        self, features: Float[Tensor, "b c *size"], embedding: Float[Tensor, "b e"], *context: Any
+    ) -> Float[Tensor, "b c *size"]:
         """Return normalised and modulated features."""
-        scale, shift = self.modulation(embedding)[..., None, None].chunk(2, dim=1)
-        return torch.addcmul(shift, self.norm(features), 1 + scale)
+        modulation = self.modulation(embedding)
+        scale, shift = modulation[(..., *[None] * (features.ndim - 2))].chunk(2, dim=1)
+        return torch.addcmul(shift, self.norm(features, *context), 1 + scale)
 
 
 class SmoothResample(nn.Module):
-    """Halve or double an image with the binomial filter [1 3 3 1] (Zhang 2019).
+    """Halve or double images with the binomial filter [1 3 3 1] (Zhang 2019).
 
     One depthwise convolution with stride, instead of a filter at full resolution whose output is
     mostly thrown away.
@@ -61,9 +74,10 @@ class SmoothResample(nn.Module):
         kernel = torch.outer(taps, taps) * (1 if direction == "down" else 4)
         self.register_buffer("kernel", kernel[None, None], persistent=False)
 
-    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    def forward(self, features: Float[Tensor, "b *c h w"]) -> Float[Tensor, "b *c h2 w2"]:
         """Return features at half or double the resolution."""
-        return single_on_cpu(self._filter, features)
+        images = single_on_cpu(self._filter, features.flatten(1, -3))
+        return images.reshape(*features.shape[:-2], *images.shape[-2:])
 
     def _filter(self, features: Tensor) -> Tensor:
         channels = features.shape[1]
@@ -72,13 +86,14 @@ class SmoothResample(nn.Module):
         return convolve(features, kernel, stride=2, padding=1, groups=channels)
 
 
-class ResidualBlock2d(nn.Module):
+class BigGanBlock(nn.Module):
     """Norm, SiLU, convolution, twice, with optional resampling of both branches (BigGAN).
 
     Args:
         channels: Features in.
         out: Features out.
-        embedding: Features of the level embedding.
+        norm: Makes a normalisation, given the number of features.
+        conv: Makes a convolution, given features in, features out and the side of its window.
         dropout: Probability of dropping a feature before the second convolution.
         resample: Halve or double the resolution on the way.
     """
@@ -88,142 +103,199 @@ class ResidualBlock2d(nn.Module):
         channels: int,
         out: int,
         *,
-        embedding: int,
+        norm: Callable[[int], nn.Module],
+        conv: Convolution,
         dropout: float,
         resample: Resampling | None = None,
     ) -> None:
         super().__init__()
-        self.first_norm = ModulatedNorm(channels, embedding)
-        self.first = nn.Conv2d(channels, out, 3, padding=1)
-        self.second_norm = ModulatedNorm(out, embedding)
+        self.first_norm = norm(channels)
+        self.first = conv(channels, out, 3)
+        self.second_norm = norm(out)
         self.dropout = nn.Dropout(dropout)
-        self.second = nn.Conv2d(out, out, 3, padding=1)
+        self.second = conv(out, out, 3)
         self.resample = SmoothResample(resample) if resample else None
         changes = channels != out or resample is not None
-        self.shortcut = nn.Conv2d(channels, out, 1) if changes else None
+        self.shortcut = conv(channels, out, 1) if changes else None
 
     def forward(
-        self, features: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"]
-    ) -> Float[Tensor, "b out h2 w2"]:
+        self, features: Float[Tensor, "b c *size"], embedding: Float[Tensor, "b e"], *context: Any
+    ) -> Float[Tensor, "b out *size2"]:
         """Return features with `out` channels."""
-        hidden = F.silu(self.first_norm(features, embedding))
+        hidden = F.silu(self.first_norm(features, embedding, *context))
         if self.resample is not None:
             hidden, features = self.resample(hidden), self.resample(features)
-        hidden = F.silu(self.second_norm(self.first(hidden), embedding))
+        hidden = F.silu(self.second_norm(self.first(hidden), embedding, *context))
         hidden = self.second(self.dropout(hidden))
         if self.shortcut is not None:
             features = self.shortcut(features)
         return (features + hidden) * SQRT_HALF
 
 
-class Head2d(nn.Module):
+class Head(nn.Module):
     """Norm, SiLU and the last convolution."""
 
-    def __init__(self, channels: int, out: int) -> None:
+    def __init__(self, norm: nn.Module, conv: nn.Module) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(norm_groups(channels), channels, eps=1e-5)
-        self.conv = nn.Conv2d(channels, out, 3, padding=1)
+        self.norm, self.conv = norm, conv
 
-    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out h w"]:
+    def forward(
+        self, features: Float[Tensor, "b c *size"], *context: Any
+    ) -> Float[Tensor, "b out *size"]:
         """Return the network's output."""
-        return self.conv(F.silu(self.norm(features)))
+        return self.conv(F.silu(self.norm(features, *context)))
+
+
+def conv2d(channels: int, out: int, window: int) -> nn.Conv2d:
+    """Return a convolution that keeps the size."""
+    return nn.Conv2d(channels, out, window, padding=window // 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a U-Net is made of.
+
+    Args:
+        embedding: Features of the level embedding.
+        head_width: Features per attention head; None, or a narrower resolution: one head.
+        dropout: Probability of dropping a feature.
+        conv: See `BigGanBlock`.
+        spatin: Makes a normalisation that reads the context, given the number of features
+            (`framefill.nn.spatin`), in place of group normalisation outside attention.
+        mix: Makes what changes the number of frames, in the middle and of every skip.
+        attention: Makes an attention block, as `SelfAttention`.
+        skeleton: Makes the whole, as `UNet`.
+    """
+
+    embedding: int
+    head_width: int | None
+    dropout: float
+    conv: Convolution = conv2d
+    spatin: Callable[[int], nn.Module] | None = None
+    mix: Callable[[], nn.Module] | None = None
+    attention: Callable[..., nn.Module] = SelfAttention
+    skeleton: Callable[..., UNet] = UNet
+
+    def norm(self, features: int) -> ModulatedNorm:
+        """Return the normalisation of a residual block."""
+        plain = group_norm(features, affine=False) if self.spatin is None else self.spatin(features)
+        return ModulatedNorm(plain, features, self.embedding)
+
+    def residual(self, features: int, out: int, resample: Resampling | None = None) -> BigGanBlock:
+        """Return a residual block."""
+        return BigGanBlock(
+            features,
+            out,
+            norm=self.norm,
+            conv=self.conv,
+            dropout=self.dropout,
+            resample=resample,
+        )
+
+    def attend(self, width: int) -> nn.Module:
+        """Return an attention block."""
+        heads = (
+            1 if self.head_width is None or width < self.head_width else width // self.head_width
+        )
+        return self.attention(
+            width, heads=heads, groups=norm_groups(width), eps=1e-6, scale=SQRT_HALF
+        )
+
+    def mixed(self) -> nn.Module | None:
+        """Return what changes the number of frames, if anything does."""
+        return None if self.mix is None else self.mix()
+
+    def head(self, width: int, out: int) -> Head:
+        """Return the last layers."""
+        return Head((self.spatin or group_norm)(width), self.conv(width, out, 3))
 
 
 def build_unet2d(
+    parts: Parts,
     *,
     channels: int,
     out: int,
     widths: Sequence[int],
     blocks: int,
     attention: Sequence[int],
-    head_width: int | None,
-    embedding: int,
-    dropout: float,
 ) -> UNet:
     """Build MCVD's `unetmore`, initialised as there ("DDPM init").
 
     Args:
-        channels: Channels of the input image.
-        out: Channels of the output image.
+        parts: What it is made of.
+        channels: Channels of the input.
+        out: Channels of the output.
         widths: Features at each resolution, finest first.
         blocks: Residual blocks per resolution on the way down; one more on the way up.
         attention: Indices into `widths` of the resolutions with self-attention.
-        head_width: Features per attention head; None, or a narrower resolution: one head.
-        embedding: Features of the level embedding.
-        dropout: See `ResidualBlock2d`.
     """
-
-    def residual(features: int, out: int, resample: Resampling | None = None) -> ResidualBlock2d:
-        return ResidualBlock2d(
-            features, out, embedding=embedding, dropout=dropout, resample=resample
-        )
-
-    def attend(width: int) -> SelfAttention:
-        heads = 1 if head_width is None or width < head_width else width // head_width
-        return SelfAttention(
-            width, heads=heads, groups=norm_groups(width), eps=1e-6, scale=SQRT_HALF
-        )
-
     skips = [widths[0]]
 
     def down() -> Iterator[Step]:
         for level, width in enumerate(widths):
             for _ in range(blocks):
-                attends = attend(width) if level in attention else None
-                yield Step(residual(skips[-1], width), attention=attends)
+                attends = parts.attend(width) if level in attention else None
+                yield Step(parts.residual(skips[-1], width), attention=attends)
                 skips.append(width)
             if level < len(widths) - 1:
-                yield Step(residual(width, width, "down"))
+                yield Step(parts.residual(width, width, "down"))
                 skips.append(width)
 
     def up() -> Iterator[Step]:
         features = widths[-1]
         for level, width in reversed(list(enumerate(widths))):
             for block in range(blocks + 1):
-                attends = attend(width) if level in attention and block == blocks else None
-                joined = residual(features + skips.pop(), width)
-                yield Step(joined, attention=attends, joins=True)
+                attends = parts.attend(width) if level in attention and block == blocks else None
+                joined = parts.residual(features + skips.pop(), width)
+                yield Step(joined, attention=attends, joins=True, skip=parts.mixed())
                 features = width
             if level > 0:
-                yield Step(residual(width, width, "up"))
+                yield Step(parts.residual(width, width, "up"))
 
     deepest = widths[-1]
-    net = UNet(
-        stem=nn.Conv2d(channels, widths[0], 3, padding=1),
+    net = parts.skeleton(
+        stem=parts.conv(channels, widths[0], 3),
         down=list(down()),
         middle=[
-            Step(residual(deepest, deepest), attention=attend(deepest)),
-            Step(residual(deepest, deepest)),
+            Step(
+                parts.residual(deepest, deepest),
+                attention=parts.attend(deepest),
+                resample=parts.mixed(),
+            ),
+            Step(parts.residual(deepest, deepest)),
         ],
         up=list(up()),
-        head=Head2d(widths[0], out),
+        head=parts.head(widths[0], out),
     )
     initialise_like_ddpm(net)
     return net
 
 
 def initialise_like_ddpm(net: nn.Module) -> None:
-    """Initialise uniformly with variance 1 / mean fan, and last layers of branches near zero."""
+    """Initialise uniformly with variance 1 / mean fan, and last layers of branches near zero.
+
+    In its 3-D networks the official code drops the small scale of last convolutions.
+    """
     for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             _uniform(module, 1.0)
         if isinstance(module, SelfAttention):
             # Three matrices in one tensor: the fan is that of each.
             bound = math.sqrt(3 * 0.1 / module.out.in_features)
             nn.init.uniform_(module.qkv.weight, -bound, bound)
     for module in net.modules():
-        if isinstance(module, ResidualBlock2d):
+        if isinstance(module, BigGanBlock) and isinstance(module.second, nn.Conv2d):
             _uniform(module.second, 1e-10)
         if isinstance(module, SelfAttention):
             _uniform(module.out, 1e-10)
-        if isinstance(module, Head2d):
+        if isinstance(module, Head) and isinstance(module.conv, nn.Conv2d):
             _uniform(module.conv, 1e-10)
 
 
-def _uniform(layer: nn.Conv2d | nn.Linear, scale: float) -> None:
-    window = layer.weight[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1
-    fan = window * (layer.weight.shape[0] + layer.weight.shape[1]) / 2
+def _uniform(layer: nn.Module, scale: float) -> None:
+    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+    fan = weight[0, 0].numel() * (weight.shape[0] + weight.shape[1]) / 2
     bound = math.sqrt(3 * scale / fan)
-    nn.init.uniform_(layer.weight, -bound, bound)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    nn.init.uniform_(weight, -bound, bound)
+    if bias is not None:
+        nn.init.zeros_(bias)

@@ -1,0 +1,161 @@
+"""MCVD's `config.yml` and ours.
+
+Only what the official code reads is read; its defaults for keys that old files lack are its own
+(mcvd-pytorch, `getattr` calls in models/, runners/ncsn_runner.py and main.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from framefill.diffusion import Diffusion
+from framefill.errors import InputError
+from framefill.masks import BlockMasks
+from framefill.model import ModelConfig, SamplerConfig
+from framefill.nn.config import ConcatConfig, Mcvd3dConfig, SpatinConfig
+from framefill.normalise import Normaliser
+from framefill.pndm import Pndm
+from framefill.sampling import Ddim, Ddpm
+from framefill.schedule import TableSchedule
+
+Official = Mapping[str, Any]
+REFUSED = {
+    "model.gamma": "noise from a gamma distribution",
+    "model.noise_in_cond": "noise on the given frames",
+    "model.output_all_frames": "predicting the given frames too",
+    "data.logit_transform": "a logit transform",
+    "data.uniform_dequantization": "dequantisation",
+    "data.gaussian_dequantization": "dequantisation",
+}
+LEVELS = 1000
+ARCHITECTURES = ("unetmore", "unetmore3d", "unetmorepseudo3d")
+
+
+def model_config(official: Official) -> ModelConfig:
+    """Return the configuration of the model that an official config describes.
+
+    Its sampler does what the official one does, faults included (`as_published`).
+
+    Raises:
+        InputError: a key is missing, or asks for what the official authors call unhelpful or
+            what can't be built any more; the message names it.
+    """
+    _refuse(official)
+    size = _get(official, "data.image_size", int)
+    diffusion = Diffusion(
+        schedule=TableSchedule(kind=_schedule_kind(official), max_beta=1.0),
+        labels="countdown",
+        limits=(-1.0, 1.0) if _get(official, "sampling.clip_before", bool, True) else None,
+        keep_noise=True,
+    )
+    return ModelConfig(
+        height=size,
+        width=size,
+        channels=_get(official, "data.channels", int),
+        network=_network(official, size),
+        masks=_masks(official),
+        diffusion=diffusion,
+        normaliser=Normaliser(),
+        sampler=_sampler(official),
+    )
+
+
+def _refuse(official: Official) -> None:
+    for key, meaning in REFUSED.items():
+        if _get(official, key, bool, False):
+            raise InputError(
+                f"config key {key} is true ({meaning}): framefill does not do that; only "
+                "checkpoints trained without it can be converted"
+            )
+    if not _get(official, "data.rescaled", bool, True):
+        raise InputError("config key data.rescaled is false: only values in -1..1 are supported")
+    architecture = _get(official, "model.arch", str)
+    if architecture not in ARCHITECTURES:
+        raise InputError(
+            f"config key model.arch is {architecture!r}, which the official code can't build "
+            f"either: use one of {', '.join(ARCHITECTURES)}"
+        )
+
+
+def _schedule_kind(official: Official) -> Any:
+    kind = _get(official, "model.sigma_dist", str, "linear")
+    expected: dict[str, float] = {"model.num_classes": LEVELS}
+    if kind == "linear":
+        expected |= {"model.sigma_begin": 0.02, "model.sigma_end": 0.0001}
+    for key, value in expected.items():
+        if (found := _get(official, key, (int, float))) != value:
+            raise InputError(f"config key {key} is {found}: only {value} is supported")
+    if kind not in ("linear", "cosine"):
+        raise InputError(f"config key model.sigma_dist is {kind!r}: use linear or cosine")
+    return kind
+
+
+def _masks(official: Official) -> BlockMasks:
+    return BlockMasks(
+        past=_get(official, "data.num_frames_cond", int),
+        target=_get(official, "data.num_frames", int),
+        future=_get(official, "data.num_frames_future", int, 0),
+        drop_past=float(_get(official, "data.prob_mask_cond", (int, float), 0.0)),
+        drop_future=float(_get(official, "data.prob_mask_future", (int, float), 0.0)),
+        synchronised=_get(official, "data.prob_mask_sync", bool, False),
+    )
+
+
+def _network(official: Official, size: int) -> ConcatConfig | SpatinConfig | Mcvd3dConfig:
+    multipliers = tuple(_get(official, "model.ch_mult", list))
+    resolutions = _get(official, "model.attn_resolutions", list)
+    head_width = _get(official, "model.n_head_channels", int)
+    shape: dict[str, Any] = {
+        "width": _get(official, "model.ngf", int),
+        "multipliers": multipliers,
+        "blocks": _get(official, "model.num_res_blocks", int),
+        "attention": tuple(i for i in range(len(multipliers)) if size >> i in resolutions),
+        "head_width": None if head_width == -1 else head_width,
+        "dropout": float(_get(official, "model.dropout", (int, float), 0.0)),
+    }
+    told_past = _get(official, "model.cond_emb", bool, False)
+    spatin = _get(official, "model.spade", bool, False)
+    hidden = _get(official, "model.spade_dim", int, 128) if spatin else 0
+    if (architecture := _get(official, "model.arch", str)) != "unetmore":
+        if told_past:
+            raise InputError(f"config key model.cond_emb is true with arch {architecture}: refused")
+        separable = architecture == "unetmorepseudo3d"
+        return Mcvd3dConfig(**shape, separable=separable, hidden=hidden)
+    if spatin:
+        return SpatinConfig(**shape, hidden=hidden, told_past=told_past)
+    return ConcatConfig(**shape, told_past=told_past)
+
+
+def _sampler(official: Official) -> SamplerConfig:
+    steps = _get(official, "sampling.subsample", (int, type(None)), None) or LEVELS
+    steps = min(steps, LEVELS)
+    denoise = _get(official, "sampling.denoise", bool, True)
+    match _get(official, "model.version", str, "DDPM").upper():
+        case "DDPM":
+            return Ddpm(steps=steps, denoise=denoise, as_published=True)
+        case "DDIM":
+            return Ddim(steps=steps, denoise=denoise, as_published=True)
+        case "FPNDM":
+            clip = _get(official, "sampling.clip_before", bool, True)
+            return Pndm(steps=steps, as_published=True, clip=clip)
+        case version:
+            raise InputError(f"config key model.version is {version}: use DDPM, DDIM or FPNDM")
+
+
+_REQUIRED = object()
+
+
+def _get(official: Official, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
+    """Return a value by its dotted key, checked for its type."""
+    section, name = key.split(".")
+    values = official.get(section) or {}
+    if not isinstance(values, Mapping):
+        raise InputError(f"config key {section} holds no settings: is this MCVD's config.yml?")
+    value = values.get(name, default)
+    if value is _REQUIRED:
+        raise InputError(f"config key {key} is missing: is this MCVD's config.yml?")
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if value is not default and (
+        not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+    ):
+        raise InputError(f"config key {key} is {value!r}: expected {kinds[0].__name__}")
+    return value
