@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import nn
 from torch.optim import Adam
 from torch.utils.data import DataLoader, Dataset
 
-from framefill.config import Config
+from framefill.config import Config, OptimConfig
 from framefill.data.digits import MovingDigits
 from framefill.device import autocast
 from framefill.errors import InputError
@@ -57,12 +58,38 @@ class TrainState:
     def start(cls, config: Config, device: torch.device) -> "TrainState":
         """Return the state before the first step."""
         torch.manual_seed(seed_of(config.seed, STREAM_WEIGHTS))
-        network = config.model().build().to(device)
-        optim = config.optim
+        return cls.of(config.model().build().to(device), config.optim)
+
+    @classmethod
+    def of(cls, network: nn.Module, optim: OptimConfig) -> "TrainState":
+        """Return the state before the first step of a network that has its first weights."""
         optimizer = Adam(
             network.parameters(), lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True
         )
         return cls(network, copy.deepcopy(network).eval(), optimizer)
+
+    def descend(self, losses: Float[torch.Tensor, " b"], optim: OptimConfig) -> Report:
+        """Take one optimiser step down the gradient of a batch's mean loss.
+
+        Raises:
+            InputError: the loss is not a number any more.
+        """
+        loss = losses.float().mean()
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
+        if not torch.isfinite(norm):
+            raise InputError(
+                f"loss {loss.item():g} with a gradient of norm {norm.item():g} at step "
+                f"{self.step}: training diverged; resume with a smaller --optim.lr in a new folder"
+            )
+        lr = optim.lr_at(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.step += 1
+        self.update_average(optim.ema_at(self.step))
+        return Report(self.step, loss.item(), norm.item(), lr)
 
     def update_average(self, rate: float) -> None:
         """Move the average towards the weights: average = rate * average + (1 - rate) * weights."""
@@ -124,24 +151,8 @@ def _step(
     device: torch.device,
     generator: torch.Generator,
 ) -> Report:
-    optim = config.optim
     clip = config.normaliser.to_clip(frames.numpy()).to(device)
     roles = config.masks.sample(len(clip), generator).to(device)
     with autocast(device, config.precision):
         losses = config.loss(state.network, config.diffusion, clip, roles, generator)
-    loss = losses.float().mean()
-    state.optimizer.zero_grad()
-    torch.autograd.backward(loss)
-    norm = nn.utils.clip_grad_norm_(state.network.parameters(), optim.clip_norm)
-    if not torch.isfinite(norm):
-        raise InputError(
-            f"loss {loss.item():g} with a gradient of norm {norm.item():g} at step {state.step}: "
-            "training diverged; resume with a smaller --optim.lr in a new folder"
-        )
-    lr = optim.lr_at(state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    state.optimizer.step()
-    state.step += 1
-    state.update_average(optim.ema_at(state.step))
-    return Report(state.step, loss.item(), norm.item(), lr)
+    return state.descend(losses, config.optim)
