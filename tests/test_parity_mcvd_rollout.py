@@ -10,7 +10,8 @@ from test_parity_mcvd import Case
 from torch import Tensor
 
 from framefill.completion import estimator
-from framefill.rollout import plan, rollout
+from framefill.planning import plan
+from framefill.rollout import rollout
 
 ROWS = {  # task: the row of the video, in the order of the official runner's calls
     "r_pred": {"pred": "KKK" + "T" * 5},

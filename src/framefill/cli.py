@@ -1,9 +1,10 @@
 """The `framefill` command: parse, call, show."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +24,6 @@ from framefill.filled import Filled, sample_paths
 from framefill.parsing import parse_command, parse_frames
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
-from framefill.rollout import plan as make_plan
 from framefill.run import train as run_training
 from framefill.settings import Options, Settings
 
@@ -61,6 +61,8 @@ class AskOptions:
     """Steps of the walk per window; none: the sampler's own."""
     guidance: float | None = None
     """History guidance, 1 for none; none: the model's own."""
+    advance: int | None = None
+    """Frames kept of each window, 1 for one frame at a time; none: all."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -214,17 +216,22 @@ def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:
     _say(f"videos, contact sheets and scores: {out}; look at {out / 'tasks.png'} first")
 
 
-def plan(roles: Positional[str], model: str = "digits") -> None:
-    """Print which frames a model fills when, and from which.
+def plan(
+    roles: Positional[str], model: str = "digits", advance: int | None = None, draw: bool = False
+) -> None:
+    """Print which frames a model fills when, and from which: one JSON object for each window.
 
     Args:
         roles: One letter per frame: K given, T to be filled in, - neither.
         model: See predict.
+        advance: Frames kept of each window, 1 for one frame at a time; none: all.
+        draw: Draw it instead, one line for each window under that of the video.
     """
-    windows = make_plan(roles, load(model).model.config.masks)
-    print(f"      {roles}")
+    windows = load(model).model.plan(roles, advance=advance)
+    if draw:
+        print(f"      {roles}")
     for number, window in enumerate(windows):
-        print(f"{number:4}  {window.draw(len(roles))}")
+        print(f"{number:4}  {window.draw(len(roles))}" if draw else json.dumps(asdict(window)))
 
 
 def recipes() -> None:
@@ -273,6 +280,7 @@ def _options(ask: AskOptions) -> Options:
         sampler=ask.sampler,
         steps=ask.steps,
         guidance=ask.guidance,
+        advance=ask.advance,
         device=ask.device,
         precision=ask.precision,
         seed=ask.seed,

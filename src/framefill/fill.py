@@ -41,6 +41,11 @@ class Filler:
 
     model: Model
 
+    @property
+    def tasks(self) -> dict[str, int]:
+        """The tasks that the model was trained for, with the given frames that each needs."""
+        return self.model.tasks
+
     def predict(self, video: Source, frames: int, **options: Unpack[Options]) -> Filled:
         """Fill in `frames` frames after the end of a video."""
         given = to_video(video)
@@ -143,7 +148,7 @@ class Filler:
         self, model: Model, clip: Float[Tensor, "f c h w"], row: str, settings: Settings
     ) -> Iterator[tuple[int, Clip]]:
         """Yield the number of a batch's first sample, and its filled videos."""
-        windows = model.plan(row)
+        windows = model.plan(row, advance=settings.advance)
         starts = range(0, settings.samples, settings.batch)
         with Progress(console=Console(stderr=True), disable=not settings.progress) as bar:
             task = bar.add_task("filling", total=len(windows) * len(starts))

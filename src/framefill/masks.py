@@ -71,12 +71,19 @@ class BlockMasks:
         """Say whether training shows rows like this one: targets in place, the rest K or -."""
         past, target, future = self._split(row)
         drop_future = self.drop_past if self.synchronised else self.drop_future
+        together = not self.synchronised or not past or not future or (past[0] == future[0])
         return (
             len(row) == self.frames
             and set(target) == {"T"}
+            and together
             and _side_is_trained(past, self.drop_past)
             and _side_is_trained(future, drop_future)
         )
+
+    @property
+    def drops_future(self) -> bool:
+        """Whether training shows clips without their future."""
+        return (self.drop_past if self.synchronised else self.drop_future) > 0
 
     def _split(self, row: str) -> tuple[str, str, str]:
         end = self.past + self.target

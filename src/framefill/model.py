@@ -19,8 +19,9 @@ from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
 from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
+from framefill.planning import Window, plan, tasks
 from framefill.pndm import Pndm
-from framefill.rollout import Window, plan, rollout
+from framefill.rollout import rollout
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 from framefill.schedule import Schedule
 from framefill.serialise import from_data, read_json, register_union, to_data, write_json
@@ -185,9 +186,14 @@ class Model:
         *_, filled = _notified(rollout(fill_window, video, windows), after_window)
         return filled
 
-    def plan(self, row: str) -> list[Window]:
-        """Plan how to fill a video whose frames have these roles (`framefill.rollout.plan`)."""
-        return plan(row, self.config.masks)
+    @property
+    def tasks(self) -> dict[str, int]:
+        """The tasks that the model was trained for (`framefill.planning.tasks`)."""
+        return tasks(self.config.masks)
+
+    def plan(self, row: str, *, advance: int | None = None) -> list[Window]:
+        """Plan how to fill a video whose frames have these roles (`framefill.planning.plan`)."""
+        return plan(row, self.config.masks, advance=advance)
 
     def _check_guidance(self, guidance: float, windows: Sequence[Window]) -> None:
         blind = (w.row.replace("K", "-") for w in windows if "K" in w.row)

@@ -19,10 +19,10 @@ from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.files import write_text
 from framefill.model import Model
+from framefill.planning import can_fill
 from framefill.progress import ProgressDisplay
 from framefill.randomness import generator_for
 from framefill.recipes import recipe
-from framefill.rollout import can_fill
 from framefill.serialise import to_data, write_json
 from framefill.training import Report, TrainState, train_steps
 

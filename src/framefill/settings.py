@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     sampler: SamplerName | SamplerConfig | None
     steps: int | None
     guidance: float | None
+    advance: int | None
     device: str
     precision: Precision
     seed: int
@@ -43,6 +44,7 @@ class Settings:
         sampler: "ddpm", "ddim", "dpm++", "pndm" or a sampler; None: the model's own.
         steps: Steps of the walk per window; None: the sampler's own.
         guidance: History guidance, 1 for none; None: the model's own.
+        advance: Frames kept of each window, 1 for one frame at a time; None: all.
         device: "auto", "cpu", "cuda" or "mps".
         precision: Of the network's arithmetic: "auto", "float32" or "bfloat16".
         seed: Of all noise. The same seed gives the same frames, whatever the batch size.
@@ -54,6 +56,7 @@ class Settings:
     sampler: str | SamplerConfig | None = None
     steps: int | None = None
     guidance: float | None = None
+    advance: int | None = None
     device: str = "auto"
     precision: str = "auto"
     seed: int = 0

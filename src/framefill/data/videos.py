@@ -1,0 +1,247 @@
+"""Training clips from a folder of the user's own videos."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from jaxtyping import Shaped
+
+from framefill.data.digits import Split
+from framefill.data.read import CONTAINERS, IMAGES, _collected, _natural, read
+from framefill.data.video import Part, Video
+from framefill.errors import InputError, check_fields
+
+ARRAYS = (".npy", ".npz")
+FILMS = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".gif", ".mpg", ".mpeg", ".ts"),
+    *(".mts", ".m2ts", ".wmv", ".asf", ".flv", ".ogv", ".ogg", ".ivf", ".y4m", ".mjpeg"),
+)
+LAYOUT = "put the videos to learn from into its folder train and others, held out, into test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideosConfig:
+    """The user's own videos, a folder of them.
+
+    They are read as `read` does; files of other kinds, hidden files and links are passed over.
+    Each clip is decoded from the start of its video, save those from .npy files, which are fastest.
+    """
+
+    path: Path | None = None
+    """Folder with train/ and test/, which hold videos, .npy or .npz arrays, or folders of images,
+    in subfolders or not; has to be given."""
+    height: int = 64
+    """Height of a frame, in pixels."""
+    width: int = 64
+    """Width of a frame, in pixels."""
+    channels: int = 3
+    """Channels of a frame: 1 for gray, 3 for RGB; arrays may have others."""
+    fit: Literal["none", "stretch", "crop"] = "none"
+    """For frames of another size: refuse them, resize them, or resize their largest centered part
+    of the right shape; the last two convert gray and RGB too."""
+    every: int = 1
+    """Step between the frames of a clip: 2 takes every other frame of a video."""
+    flip: bool = False
+    """Mirror half of the training clips left to right."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("height", "width", "channels", "every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+
+    def clips(self, *, frames: int, split: Split, seed: int) -> "VideoClips":
+        """Return the clips of this configuration; measures all videos of the split."""
+        return VideoClips(self, frames=frames, split=split, seed=seed)
+
+
+class Footage(NamedTuple):
+    """What is known of a video without holding it: frames, [h w c] of a frame, dtype by name."""
+
+    path: Path
+    length: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class VideoClips:
+    """Clips without end: clip number i is a function of (seed, split, i) and the files alone.
+
+    In training a clip is any stretch of any video that is long enough, every video and then every
+    start with equal probability. In testing clip i is of video i modulo their number, so that the
+    first clips show them all, and never mirrored. Shorter videos are left out, nothing is padded.
+
+    Each video is decoded once to count its frames, since headers are often wrong.
+
+    Args:
+        config: Folder and frame size.
+        frames: Length of a clip.
+        split: "train" or "test", the folder to take.
+        seed: Seed of all clips.
+
+    Raises:
+        InputError: the folder lacks the split, or it holds no video that is long enough, one that
+            can't be read or is damaged, one of another frame size, or several dtypes.
+    """
+
+    def __init__(self, config: VideosConfig, *, frames: int, split: Split, seed: int) -> None:
+        self.config, self.frames, self.seed, self.split = config, frames, seed, split
+        self.span = (frames - 1) * config.every + 1
+        folder = _split_folder(config.path, split)
+        self.footage = self._long_enough([measure(path) for path in find_videos(folder)], folder)
+        _check_dtypes(self.footage)
+        _check_frames(self.footage, config)
+
+    def __len__(self) -> int:
+        """Return the number of clips, as many as an index can name."""
+        return 2**62
+
+    def __getitem__(self, index: int) -> Shaped[np.ndarray, "f h w c"]:
+        """Return clip number `index`, in the videos' units.
+
+        Raises:
+            InputError: the file has changed, is damaged, or has frames that can't be resized.
+        """
+        train = self.split == "train"
+        rng = np.random.default_rng([self.seed, not train, index])
+        number = rng.integers(len(self.footage)) if train else index % len(self.footage)
+        path, length, *_ = self.footage[number]
+        start = int(rng.integers(length - self.span + 1))
+        video = read(path, start=start, frames=self.frames, every=self.config.every)
+        frames = _fitted(video, self.config).frames
+        mirrored = train and self.config.flip and rng.random() < 0.5
+        return np.ascontiguousarray(frames[:, :, ::-1]) if mirrored else frames
+
+    def _long_enough(self, footage: list[Footage], folder: Path) -> list[Footage]:
+        if usable := [each for each in footage if each.length >= self.span]:
+            return usable
+        longest = max(footage, key=lambda each: each.length)
+        raise InputError(
+            f"clips of {self.frames} frames with every={self.config.every} span {self.span} frames "
+            f"and the longest video of {folder}, {longest.path}, has {longest.length}: make the "
+            f"clips shorter, or give longer videos"
+        )
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Return the videos below a folder, frame2 before frame10; a folder of images is one.
+
+    Raises:
+        InputError: there are none, or one folder holds images beside videos.
+    """
+    if found := _below(folder):
+        return found
+    raise InputError(
+        f"{folder} holds no videos: fill it with videos ({' '.join(FILMS[:7])} ...), arrays "
+        f"({' '.join(ARRAYS)}) or folders of images ({' '.join(IMAGES)})"
+    )
+
+
+def measure(path: Path) -> Footage:
+    """Count the frames of a video, which decodes all of it and holds one of them.
+
+    What was counted is remembered in this process for as long as the file doesn't change.
+
+    Raises:
+        InputError: the video can't be read, or it is damaged.
+    """
+    stat = path.stat()
+    return _measured(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _split_folder(path: Path | None, split: Split) -> Path:
+    if path is None:
+        raise InputError(f"no folder of videos: give one with --data; {LAYOUT}")
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder: give a folder of videos; {LAYOUT}")
+    missing = [name for name in ("train", "test") if not (path / name).is_dir()]
+    if split in missing:
+        raise InputError(f"{path} has no folder {' and no folder '.join(missing)}: {LAYOUT}")
+    return path / split
+
+
+def _below(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir(), key=_natural)
+    except OSError as error:
+        raise InputError(
+            f"{folder} can't be listed ({error.strerror}): check its permissions"
+        ) from error
+    # Links could lead round in circles, or from train to test.
+    own = [path for path in entries if not path.name.startswith(".") and not path.is_symlink()]
+    files = [path for path in own if path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGES]
+    videos = [path for path in files if path.suffix.lower() in FILMS + ARRAYS]
+    if images and videos:
+        raise InputError(
+            f"{folder} holds images ({images[0].name}) beside videos ({videos[0].name}): give the "
+            f"images of each video a folder of their own"
+        )
+    deeper = [video for path in own if path.is_dir() for video in _below(path)]
+    return ([folder] if images else videos) + deeper
+
+
+@cache
+def _measured(path: Path, size: int, changed: int) -> Footage:
+    first = read(path, frames=1).frames
+    if path.is_dir():
+        images = [image for image in path.iterdir() if image.suffix.lower() in IMAGES]
+        length = sum(not image.name.startswith(".") for image in images)
+    elif path.suffix.lower() == ".npy":
+        length = len(np.load(path, mmap_mode="r", allow_pickle=False))
+    elif path.suffix.lower() == ".npz":
+        length = len(read(path).frames)
+    else:
+        length = _decoded_length(path)
+    return Footage(path, length, first.shape[1:], first.dtype.name)
+
+
+def _decoded_length(path: Path) -> int:
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    part = Part(start=0, frames=None, every=2**62, limit_bytes=2**31)  # keeps the first frame alone
+    with av.open(
+        path.absolute(), container_options=options, metadata_errors="replace"
+    ) as container:
+        stream = cast(VideoStream, container.streams.best("video"))
+        stream.thread_type = "NONE"
+        _, length, damage = _collected(container, stream, part, str(path))
+    if damage:
+        raise InputError(f"{path} is damaged after {length} frames ({damage}): take it out")
+    return length
+
+
+def _check_dtypes(footage: list[Footage]) -> None:
+    path, _, _, dtype = footage[0]
+    for each in footage:
+        if each.dtype != dtype:
+            raise InputError(
+                f"{path} holds {dtype} and {each.path} {each.dtype}: convert them to one dtype"
+            )
+
+
+def _check_frames(footage: list[Footage], config: VideosConfig) -> None:
+    # A white frame of each shape, so that no training stops at the first clip of some video.
+    kinds: dict[tuple[int, ...], Footage] = {}
+    for each in footage:
+        kinds.setdefault(each.shape, each)
+    for path, _, shape, name in kinds.values():
+        dtype = np.dtype(name)
+        white = 1 if dtype.kind == "f" else np.iinfo(dtype).max  # and so opaque, if it has alpha
+        _fitted(Video(np.full((1, *shape), white, dtype), source=str(path)), config)
+
+
+def _fitted(video: Video, config: VideosConfig) -> Video:
+    size = (config.height, config.width, config.channels)
+    if config.fit != "none":
+        return video.fit(height=size[0], width=size[1], channels=size[2], how=config.fit)
+    if video.frames.shape[1:] == size:
+        return video
+    have, want = ("x".join(map(str, shape)) for shape in (video.frames.shape[1:], size))
+    raise InputError(
+        f"{video.source} has frames of {have} and the model takes {want} (height, width, channels):"
+        f" --data.fit stretch or crop converts them"
+    )
