@@ -14,6 +14,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from framefill.config import Config
+from framefill.costs import cost
 from framefill.data.read import read as read_video
 from framefill.data.video import Video
 from framefill.data.write import check_target
@@ -235,9 +236,20 @@ def plan(
 
 
 def recipes() -> None:
-    """List the recipes."""
-    for name, make in RECIPES.items():
-        print(f"{name:20} {(make.__doc__ or '').splitlines()[0]}")
+    """List the recipes, with what they cost and where their values are from.
+
+    Memory is that of training in float32: weights, gradients and averages, and with each clip of
+    the batch as much more.
+    """
+    print(f"{'recipe':26} {'parameters':>11} {'memory':>8} {'+ clip':>8}  trains (source)")
+    for name, entry in RECIPES.items():
+        price = cost(entry.make().model())
+        memory, clip = (f"{size / 2**30:.2f} G" for size in (price.state_bytes, price.clip_bytes))
+        print(
+            f"{name:26} {price.parameters:11,} {memory:>8} {clip:>8}  "
+            f"{entry.summary} ({entry.source})",
+            flush=True,
+        )
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import Generator
 
 from framefill.data.digits import DigitsConfig
+from framefill.data.videos import VideosConfig
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
 from framefill.masks import Masks
@@ -20,7 +21,10 @@ from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
 from framefill.sampling import DpmSolver2M
-from framefill.serialise import from_data, read_json, to_data
+from framefill.serialise import from_data, read_json, register_union, to_data
+
+DataConfig = DigitsConfig | VideosConfig
+register_union(DataConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,7 @@ class LogConfig:
 class Config:
     """One training run."""
 
-    data: DigitsConfig
+    data: DataConfig
     """The clips."""
     masks: Masks
     """Which frames are known, which are targets."""

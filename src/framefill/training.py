@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from framefill.config import Config, OptimConfig
 from framefill.data.digits import MovingDigits
+from framefill.data.videos import VideoClips
 from framefill.device import autocast
 from framefill.errors import InputError
 from framefill.randomness import generator_for, seed_of
@@ -99,19 +100,30 @@ class TrainState:
             )
 
 
-class _Batches(Dataset[torch.Tensor]):
-    """Batch number i, as a tensor of raw frames: clips i * size to (i + 1) * size - 1."""
+class _Batches(Dataset[torch.Tensor | InputError]):
+    """Batch number i, as a tensor of raw frames: clips i * size to (i + 1) * size - 1.
 
-    def __init__(self, clips: MovingDigits, size: int) -> None:
+    What is wrong with the data comes as a value: raised in a worker process, it would arrive with
+    that process's traceback for a message.
+    """
+
+    def __init__(self, clips: MovingDigits | VideoClips, size: int) -> None:
         self.clips, self.size = clips, size
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index: int) -> torch.Tensor | InputError:
         numbers = range(index * self.size, (index + 1) * self.size)
-        return torch.from_numpy(np.stack([self.clips[number] for number in numbers]))
+        try:
+            return torch.from_numpy(np.stack([self.clips[number] for number in numbers]))
+        except InputError as error:
+            return error
 
 
 def batches(config: Config, start: int) -> Iterator[torch.Tensor]:
-    """Yield the batches of raw frames [b f h w c] from step `start` to the end of the run."""
+    """Yield the batches of raw frames [b f h w c] from step `start` to the end of the run.
+
+    Raises:
+        InputError: the data can't be read.
+    """
     clips = config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
     loader = DataLoader(
         _Batches(clips, config.optim.batch),
@@ -120,7 +132,10 @@ def batches(config: Config, start: int) -> Iterator[torch.Tensor]:
         num_workers=config.workers,
         worker_init_fn=_leave_interrupts_to_the_parent,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
 
 
 def _leave_interrupts_to_the_parent(_: int) -> None:

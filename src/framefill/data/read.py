@@ -135,7 +135,7 @@ def _read_pages(path: Path, part: Part) -> Video:
 
 def _read_folder(folder: Path, part: Part) -> Video:
     paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
-    paths = sorted((path for path in paths if not path.name.startswith(".")), key=_natural)
+    paths = sorted((path for path in paths if not path.name.startswith(".")), key=natural)
     if not paths:
         raise InputError(f"{folder} holds no images ({' '.join(IMAGES)}): give a folder of frames")
     frames = _Frames(part, str(folder))
@@ -145,7 +145,8 @@ def _read_folder(folder: Path, part: Part) -> Video:
     return Video(frames.finish(), source=str(folder))
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def natural(path: Path) -> tuple[list[str | int], str]:
+    """Return a key that sorts frame2 before frame10."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [int(part) if part.isdecimal() else part for part in parts], path.name
 
@@ -197,7 +198,7 @@ def _read_stream(path: Path, part: Part) -> Video:
         part.check_bytes(part.frames or 1, (stream.height, stream.width, channels), 1, name)
         # Frame threads can hang on a damaged file once anyone has called av.logging.set_level.
         stream.thread_type = "NONE"
-        frames, seen, damage = _collected(container, stream, part, name)
+        frames, seen, damage = collected(container, stream, part, name)
         rate = stream.average_rate or stream.guessed_rate
     count = frames.count
     if damage and count != part.frames:
@@ -217,10 +218,10 @@ def _usable(stream: VideoStream) -> bool:
     return known is not None and not stream.disposition & Disposition.attached_pic
 
 
-def _collected(
+def collected(
     container: InputContainer, stream: VideoStream, part: Part, name: str
 ) -> tuple[_Frames, int, str]:
-    """The frames of the part, how many were decoded for it, and what is wrong behind them."""
+    """Return the frames of a part, how many were decoded for it, and what is wrong behind them."""
     frames, seen, converter, cut = _Frames(part, name), 0, VideoReformatter(), _cut_off(Path(name))
     try:
         shown = _decoded(container, stream)

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Shaped
 
 from framefill.data.digits import Split
-from framefill.data.read import CONTAINERS, IMAGES, _collected, _natural, read
+from framefill.data.read import CONTAINERS, IMAGES, collected, natural, read
 from framefill.data.video import Part, Video
 from framefill.errors import InputError, check_fields
 
@@ -166,7 +166,7 @@ def _split_folder(path: Path | None, split: Split) -> Path:
 
 def _below(folder: Path) -> list[Path]:
     try:
-        entries = sorted(folder.iterdir(), key=_natural)
+        entries = sorted(folder.iterdir(), key=natural)
     except OSError as error:
         raise InputError(
             f"{folder} can't be listed ({error.strerror}): check its permissions"
@@ -208,7 +208,7 @@ def _decoded_length(path: Path) -> int:
     ) as container:
         stream = cast(VideoStream, container.streams.best("video"))
         stream.thread_type = "NONE"
-        _, length, damage = _collected(container, stream, part, str(path))
+        _, length, damage = collected(container, stream, part, str(path))
     if damage:
         raise InputError(f"{path} is damaged after {length} frames ({damage}): take it out")
     return length

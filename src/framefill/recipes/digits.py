@@ -1,17 +1,14 @@
-"""Published settings and our own, one function for each."""
-
-from collections.abc import Callable
+"""The demo's recipe."""
 
 from framefill.config import Config, LogConfig, OptimConfig
 from framefill.data.digits import DigitsConfig
 from framefill.diffusion import Diffusion
-from framefill.errors import InputError, suggestion
-from framefill.masks import BlockMasks, ContextMasks
-from framefill.nn.config import ConcatConfig, ContextConfig
+from framefill.masks import ContextMasks
+from framefill.nn.config import ContextConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
-from framefill.sampling import Ddpm, DpmSolver2M
-from framefill.schedule import LogNormalSchedule, TableSchedule
+from framefill.sampling import DpmSolver2M
+from framefill.schedule import LogNormalSchedule
 
 
 def digits() -> Config:
@@ -46,37 +43,3 @@ def digits() -> Config:
         log=LogConfig(log_every=50, sample_every=1000, save_every=1000),
         precision="bfloat16",
     )
-
-
-def smmnist_concat() -> Config:
-    """Stochastic Moving MNIST, all four tasks of MCVD."""
-    return Config(
-        data=DigitsConfig(),
-        masks=BlockMasks(past=5, target=5, future=5, drop_past=0.5, drop_future=0.5),
-        network=ConcatConfig(),
-        diffusion=Diffusion(
-            schedule=TableSchedule(), labels="countdown", keep_noise=True, limits=(-1.0, 1.0)
-        ),
-        loss=MaskedLoss(reduction="half_sum"),
-        sampler=Ddpm(steps=100),
-        optim=OptimConfig(
-            steps=3_000_001, batch=64, lr=2e-4, warmup=1000, clip_norm=1.0, ema=0.999
-        ),
-        log=LogConfig(save_every=1000, sample_every=50_000),
-    )
-
-
-RECIPES: dict[str, Callable[[], Config]] = {"digits": digits, "smmnist-concat": smmnist_concat}
-
-
-def recipe(name: str) -> Config:
-    """Return a recipe by its name.
-
-    Raises:
-        InputError: there is no such recipe.
-    """
-    if name not in RECIPES:
-        raise InputError(
-            f"no recipe {name!r}{suggestion(name, RECIPES)}; there are: {', '.join(RECIPES)}"
-        )
-    return RECIPES[name]()

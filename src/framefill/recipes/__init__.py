@@ -1,0 +1,25 @@
+"""Published settings and our own, by name."""
+
+from framefill.config import Config
+from framefill.errors import InputError, suggestion
+from framefill.recipes.digits import digits
+from framefill.recipes.entry import Recipe
+from framefill.recipes.mcvd import MCVD
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(digits, "the demo: small moving digits, minutes on a CPU", "ours"),
+    **MCVD,
+}
+
+
+def recipe(name: str) -> Config:
+    """Return a recipe by its name.
+
+    Raises:
+        InputError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise InputError(
+            f"no recipe {name!r}{suggestion(name, RECIPES)}; there are: {', '.join(RECIPES)}"
+        )
+    return RECIPES[name].make()
