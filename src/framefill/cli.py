@@ -14,6 +14,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from framefill.config import Config
+from framefill.convert.mcvd_checkpoint import from_mcvd, to_mcvd
 from framefill.costs import cost
 from framefill.data.read import read as read_video
 from framefill.data.video import Video
@@ -195,6 +196,34 @@ def train(
     _say(f"model: {out / 'model'}")
 
 
+def convert(
+    kind: Positional[Literal["mcvd"]],
+    source: Positional[Path],
+    out: Path,
+    config_yml: Path | None = None,
+    weights: Literal["average", "last"] = "average",
+    overwrite: bool = False,
+) -> None:
+    """Convert an official checkpoint to a model, or a model to an official checkpoint.
+
+    Args:
+        kind: Whose checkpoint.
+        source: The checkpoint, checkpoint_*.pt; or a model folder or run folder, for the way back.
+        out: The new model folder; or the new checkpoint, checkpoint_STEP.pt.
+        config_yml: The checkpoint's config.yml; none: the one beside it.
+        weights: The moving average of the weights, or the last ones.
+        overwrite: Replace what is there already.
+    """
+    del kind  # one so far
+    if source.is_dir():
+        written = to_mcvd(load(source).model, out, overwrite=overwrite)
+        _say(f"wrote {', '.join(map(str, written))}; set data.dataset in {written[-1]}")
+        return
+    model = from_mcvd(source, config_yml, weights=weights)
+    model.save(out, overwrite=overwrite)
+    _say(f"wrote {out}; it can {', '.join(model.tasks)}")
+
+
 def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:
     """Fill in frames of moving digits in all six ways, with pictures, videos and scores.
 
@@ -265,6 +294,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         generate,
         plan,
         recipes,
+        convert,
     )
 }
 

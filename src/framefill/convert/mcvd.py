@@ -39,7 +39,7 @@ def mcvd_weights(network: BlockDenoiser, official: Mapping[str, Tensor]) -> dict
 
 
 def official_weights(network: BlockDenoiser) -> dict[str, Tensor]:
-    """Return our weights under official names, prefixed `unet.`, in the official order."""
+    """Return our weights under official names, prefixed `unet.`."""
     official = rename_back(network.state_dict(), list(_renamings(network)))
     return {f"unet.{name}": value for name, value in official.items()}
 

@@ -5,6 +5,7 @@ Only what the official code reads is read; its defaults for keys that old files 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from framefill.diffusion import Diffusion
@@ -18,6 +19,7 @@ from framefill.sampling import Ddim, Ddpm
 from framefill.schedule import TableSchedule
 
 Official = Mapping[str, Any]
+Network = ConcatConfig | SpatinConfig | Mcvd3dConfig
 REFUSED = {
     "model.gamma": "noise from a gamma distribution",
     "model.noise_in_cond": "noise on the given frames",
@@ -57,6 +59,127 @@ def model_config(official: Official) -> ModelConfig:
         normaliser=Normaliser(),
         sampler=_sampler(official),
     )
+
+
+def official_config(config: ModelConfig) -> dict[str, Any]:
+    """Return the official config of a model: the inverse of `model_config`.
+
+    What a model does not say is as in the published files. The name of the dataset is "unknown".
+
+    Raises:
+        InputError: the official code has no such model.
+    """
+    masks, network, diffusion = config.masks, config.network, config.diffusion
+    if not isinstance(masks, BlockMasks) or not isinstance(network, Network):
+        raise InputError("only models with MCVD's masks and networks have an official form")
+    schedule, plain = diffusion.schedule, Diffusion(labels="countdown", keep_noise=True)
+    same = replace(diffusion, schedule=plain.schedule, limits=plain.limits)
+    if same != plain or not isinstance(schedule, TableSchedule) or schedule.levels != LEVELS:
+        raise InputError("the official code has no such noise levels or predictions")
+    if config.height != config.width or config.normaliser != Normaliser():
+        raise InputError("the official code knows square frames of 8 bits only")
+    return {
+        "training": {"L1": False, "batch_size": 64, "n_iters": 3_000_001, "n_epochs": 1_000_000}
+        | {"snapshot_freq": 50_000, "sample_freq": 50_000, "val_freq": 100, "log_freq": 50}
+        | {"snapshot_sampling": True, "log_all_sigmas": False},
+        "sampling": _official_sampling(config),
+        "fast_fid": {"batch_size": 1000, "num_samples": 1000, "begin_ckpt": 5000, "freq": 5000}
+        | {"end_ckpt": 300_000, "pr_nn_k": 3, "verbose": False, "ensemble": False}
+        | {"step_lr": 0.0, "n_steps_each": 0},
+        "test": {"begin_ckpt": 5000, "end_ckpt": 300_000, "batch_size": 100},
+        "data": {
+            "dataset": "unknown",
+            "image_size": config.height,
+            "channels": config.channels,
+            "num_frames": masks.target,
+            "num_frames_cond": masks.past,
+            "num_frames_future": masks.future,
+            "prob_mask_cond": masks.drop_past,
+            "prob_mask_future": masks.drop_future,
+            "prob_mask_sync": masks.synchronised,
+            "rescaled": True,
+            "logit_transform": False,
+            "uniform_dequantization": False,
+            "gaussian_dequantization": False,
+            "random_flip": True,
+            "num_workers": 0,
+        },
+        "model": _official_network(network, config.height)
+        | {"version": _VERSIONS.get(type(config.sampler), "DDPM"), "sigma_dist": schedule.kind},
+        "optim": {"optimizer": "Adam", "lr": 2e-4, "beta1": 0.9, "eps": 1e-8, "weight_decay": 0.0}
+        | {"amsgrad": False, "warmup": 1000, "grad_clip": 1.0},
+    }
+
+
+_VERSIONS: dict[type, str] = {Ddpm: "DDPM", Ddim: "DDIM", Pndm: "FPNDM"}
+
+
+def _official_sampling(config: ModelConfig) -> dict[str, Any]:
+    sampler = config.sampler
+    if not isinstance(sampler, Ddpm | Ddim | Pndm) or not isinstance(sampler.steps, int):
+        steps, denoise = 100, True
+    else:
+        steps, denoise = sampler.steps, not isinstance(sampler, Pndm) and sampler.denoise
+    return {
+        "subsample": steps,
+        "denoise": denoise,
+        "clip_before": config.diffusion.limits is not None,
+        "batch_size": 100,
+        "ckpt_id": 0,
+        "data_init": False,
+        "final_only": True,
+        "fid": False,
+        "ssim": True,
+        "fvd": True,
+        "num_samples4fid": 10_000,
+        "num_samples4fvd": 10_000,
+        "inpainting": False,
+        "interpolation": False,
+        "n_interpolations": 15,
+        "consistent": True,
+        "step_lr": 0.0,
+        "n_steps_each": 0,
+        "train": False,
+        "num_frames_pred": 20,
+        "max_data_iter": 100_000,
+        "init_prev_t": -1.0,
+        "one_frame_at_a_time": False,
+        "preds_per_test": 1,
+    }
+
+
+def _official_network(network: Network, size: int) -> dict[str, Any]:
+    hidden = getattr(network, "hidden", 0)
+    architecture = "unetmore"
+    if isinstance(network, Mcvd3dConfig):
+        architecture = "unetmorepseudo3d" if network.separable else "unetmore3d"
+    return {
+        "arch": architecture,
+        "ngf": network.width,
+        "ch_mult": list(network.multipliers),
+        "num_res_blocks": network.blocks,
+        "attn_resolutions": [size >> level for level in network.attention],
+        "n_head_channels": -1 if network.head_width is None else network.head_width,
+        "dropout": network.dropout,
+        "spade": hidden > 0,
+        "spade_dim": hidden or 128,
+        "cond_emb": getattr(network, "told_past", False),
+        "sigma_begin": 0.02,
+        "sigma_end": 0.0001,
+        "num_classes": LEVELS,
+        "ema": True,
+        "ema_rate": 0.999,
+        "gamma": False,
+        "noise_in_cond": False,
+        "output_all_frames": False,
+        "depth": "deep",
+        "type": "v1",
+        "time_conditional": True,
+        "conditional": True,
+        "spec_norm": False,
+        "normalization": "InstanceNorm++",
+        "nonlinearity": "swish",
+    }
 
 
 def _refuse(official: Official) -> None:
@@ -100,7 +223,7 @@ def _masks(official: Official) -> BlockMasks:
     )
 
 
-def _network(official: Official, size: int) -> ConcatConfig | SpatinConfig | Mcvd3dConfig:
+def _network(official: Official, size: int) -> Network:
     multipliers = tuple(_get(official, "model.ch_mult", list))
     resolutions = _get(official, "model.attn_resolutions", list)
     head_width = _get(official, "model.n_head_channels", int)

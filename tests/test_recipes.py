@@ -1,0 +1,84 @@
+"""Recipes against what the official code builds from its own files."""
+
+import pytest
+
+from framefill.cli import main
+from framefill.costs import cost
+from framefill.planning import tasks
+from framefill.recipes import RECIPES, recipe
+from framefill.serialise import from_data, to_data
+
+OFFICIAL_PARAMETERS = {  # of the networks that the official code builds
+    "smmnist-concat-prediction": 27_941_765,
+    "smmnist-spatin-prediction": 53_953_989,
+    "smmnist-3d": 1_235_041,
+    "smmnist-pseudo3d": 968_669,
+    "kth-concat-prediction": 62_831_141,
+    "kth-spatin-prediction": 367_650_437,
+    "kth-spatin-96": 102_005_669,
+    "bair-concat-96": 62_844_975,
+    "bair-spatin-96": 101_760_303,
+    "bair-small": 4_335_390,
+    "cityscapes-concat-128": 116_551_695,
+    "cityscapes-spatin-192": 432_180_623,
+    "cityscapes-small": 4_254_470,
+    "ucf101-mcvd-192": 251_174_988,
+}
+OFFICIAL_MILLIONS = {  # where only these are known
+    "bair-concat-prediction": 251.17,
+    "bair-spatin-prediction": 328.60,
+    "cityscapes-concat": 262.13,
+    "cityscapes-spatin": 579.16,
+    "ucf101-mcvd": 564.99,
+    "ucf101-mcvd-spatin": 739.44,
+}
+
+
+@pytest.mark.parametrize("name", [*OFFICIAL_PARAMETERS, *OFFICIAL_MILLIONS])
+def test_networks_are_as_large_as_the_official_ones(name: str) -> None:
+    parameters = cost(recipe(name).model()).parameters
+    if name in OFFICIAL_PARAMETERS:
+        assert parameters == OFFICIAL_PARAMETERS[name]
+    else:
+        assert round(parameters / 1e6, 2) == OFFICIAL_MILLIONS[name]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_survive_json(name: str) -> None:
+    config = recipe(name)
+    assert from_data(to_data(config), type(config), source=name) == config
+
+
+@pytest.mark.parametrize("name", ["smmnist-concat", "kth-spatin", "bair-concat"])
+def test_general_recipes_do_all_tasks(name: str) -> None:
+    assert set(tasks(recipe(name).masks)) == {"predict", "rewind", "interpolate", "generate"}
+
+
+def test_published_training_values() -> None:
+    smmnist, kth, city = map(recipe, ("smmnist-concat", "kth-concat", "cityscapes-spatin"))
+    assert (smmnist.optim.lr, smmnist.optim.warmup, smmnist.optim.batch) == (2e-4, 1000, 64)
+    assert (kth.optim.lr, kth.optim.warmup, kth.optim.batch) == (2e-4, 5000, 64)
+    assert (city.optim.lr, city.optim.warmup, city.optim.batch) == (1e-4, 5000, 16)
+    for config in (smmnist, kth, city):
+        assert config.optim.betas == (0.9, 0.999)
+        assert (config.optim.clip_norm, config.optim.ema, config.optim.eps) == (1.0, 0.999, 1e-8)
+        assert (config.loss.reduction, config.loss.norm) == ("half_sum", "squared")
+
+
+def test_the_list_has_a_line_with_cost_and_source_for_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: RECIPES[name] for name in ("digits", "smmnist-3d")}
+    monkeypatch.setattr("framefill.cli.RECIPES", few)
+    assert main(["recipes"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["recipe", "parameters", "memory"]
+    assert [line.split()[0] for line in lines] == list(few)
+    assert "1,235,041" in lines[1]
+    assert "smmnist_DDPM_small5_3d_32Gb" in lines[1]
+
+
+def test_memory_is_counted_with_what_autograd_keeps() -> None:
+    price = cost(recipe("smmnist-3d").model())
+    assert price.state_bytes == 20 * price.parameters
+    assert price.clip_bytes > 10 * 64 * 64 * 7 * 12 * 4  # ten maps of the finest resolution
