@@ -17,7 +17,7 @@ from framefill.model import SamplerConfig
 from framefill.objective import MaskedLoss
 from framefill.pndm import Pndm
 from framefill.roles import roles_from
-from framefill.sampling import Ddim, Ddpm, _denoise
+from framefill.sampling import Ddim, Ddpm, _denoised
 from framefill.schedule import TableSchedule
 from framefill.types import Preparable
 
@@ -269,7 +269,7 @@ def test_samplers(name: str, kind: str) -> None:
         assert isinstance(sampler, Ddim)
         partial = replace(sampler, denoise=False)
         final = partial(noisy, estimate, walk[1:], lambda: next(fresh))
-        final = _denoise(sampler, final, estimate, walk)
+        final = _denoised(final, estimate, walk)
     else:
         final = sampler(noisy, estimate, walk, lambda: next(fresh))
     assert [label for _, label in visited] == recorded["net_labels"].flatten().tolist()

@@ -13,8 +13,9 @@ from framefill.errors import InputError
 from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, RandomMasks
 from framefill.nn.config import ConcatConfig, ContextConfig, VolumeConfig
+from framefill.pndm import Pndm
 from framefill.roles import Role, roles_from
-from framefill.sampling import Ddim, Ddpm, DpmSolver2M, Sampler, stations
+from framefill.sampling import Ddim, Ddpm, DpmSolver2M, Sampler
 from framefill.schedule import LogNormalSchedule, TableSchedule
 
 MEAN, STD = 0.3, 0.2
@@ -56,6 +57,7 @@ def draw(diffusion: Diffusion, sampler: Sampler) -> Tensor:
     "sampler",
     [
         Ddpm(steps=200),
+        Pndm(steps=50),
         Ddpm(steps=200, variance="large"),
         Ddim(steps=200),
         Ddim(steps=200, eta=1.0),
@@ -92,20 +94,98 @@ def test_the_second_order_solver_converges_at_second_order() -> None:
     assert 0.7 < first < 1.4
 
 
-@pytest.mark.parametrize("sampler", [Ddim(steps=5), DpmSolver2M(steps=5)], ids=str)
+def counted(denoiser, calls: list[int]):
+    def denoise(canvas: Tensor, labels: Tensor, roles: Tensor) -> Tensor:
+        calls.append(1)
+        return denoiser(canvas, labels, roles)
+
+    return denoise
+
+
+def test_pndm_evaluates_once_a_step_after_three_of_four() -> None:
+    calls: list[int] = []
+    clip, roles = torch.zeros(1, 1, 1, 4, 4), roles_from("T")
+    complete(
+        counted(gaussian_denoiser(TABLE), calls), TABLE, clip, roles, Pndm(steps=12), generators(1)
+    )
+    assert len(calls) == 12 + 9
+
+
+def moments(sampler: Sampler, diffusion: Diffusion = TABLE) -> tuple[float, float]:
+    sample = draw(diffusion, sampler)
+    return sample.mean().item(), sample.std().item()
+
+
+def test_twenty_steps_of_pndm_are_closer_than_of_first_order() -> None:
+    errors = [
+        abs(moments(sampler)[1] - STD)
+        for sampler in (Pndm(steps=20), Ddim(steps=20), Ddpm(steps=20))
+    ]
+    assert errors[0] < 0.5 * min(errors[1:])
+
+
+MCVD = Diffusion(limits=None, keep_noise=True)
+
+
+def test_as_published_is_what_it_is_and_never_the_default() -> None:
+    """The official walks lose contrast (DDPM), or never arrive at the data (F-PNDM)."""
+    published = Ddpm(steps=20, denoise=True, as_published=True)
+    assert moments(published, MCVD)[1] < 0.6 * STD
+    assert moments(Ddpm(steps=20), MCVD)[1] > 0.6 * STD
+    mean, _ = moments(Pndm(steps=20, as_published=True), MCVD)
+    assert abs(mean - MEAN) > 0.1
+    for sampler in (Ddpm(), Ddim(), Pndm()):
+        assert not sampler.as_published
+
+
+def test_published_subsets_have_more_steps_where_the_number_does_not_divide() -> None:
+    schedule = TableSchedule()
+    for asked, taken in ((12, 13), (300, 334), (100, 100), (1000, 1000)):
+        walk = Ddim(steps=asked, as_published=True).walk(schedule)
+        assert len(walk) - 1 == taken
+        assert len(Ddim(steps=asked).walk(schedule)) - 1 == asked
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule"),
+    [
+        (Ddpm(steps=10, as_published=True), LogNormalSchedule()),
+        (Pndm(steps=10, as_published=True), LogNormalSchedule()),
+        (Pndm(steps=501, as_published=True), TableSchedule()),
+        (Ddim(steps=1001, as_published=True), TableSchedule()),
+        (Ddpm(steps=(5, 5), as_published=True), TableSchedule()),
+    ],
+    ids=str,
+)
+def test_walks_that_the_official_code_can_not_make_are_refused(sampler: Sampler, schedule) -> None:
+    with pytest.raises(InputError, match=r"as_published|steps"):
+        sampler.walk(schedule)
+
+
+@pytest.mark.parametrize("sampler", [Ddim(steps=5), DpmSolver2M(steps=5), Pndm(steps=5)], ids=str)
 def test_deterministic_walks_use_noise_only_to_begin(sampler: Sampler) -> None:
     def estimate(noisy: Tensor, level: float) -> Estimate:
         return Estimate(torch.zeros_like(noisy), noisy)
 
-    walk = stations(TABLE.schedule, TABLE.schedule.descent(5))
+    walk = sampler.walk(TABLE.schedule)
     start = torch.ones(1, 1, 1, 4, 4)
     ends = [sampler(start, estimate, walk, lambda v=value: v * start) for value in (0.0, 1e9)]
     assert torch.equal(ends[0], ends[1])
 
 
-@pytest.mark.parametrize("make", [lambda: Ddim(eta=1.5), lambda: DpmSolver2M(eta=-0.1)])
-def test_impossible_settings_are_refused(make) -> None:
-    with pytest.raises(InputError, match="eta"):
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Ddim(eta=1.5), "eta 1.5"),
+        (lambda: DpmSolver2M(eta=-0.1), "eta -0.1"),
+        (lambda: Pndm(steps=3), "3 steps"),
+        (lambda: Pndm(clip=True), "clip goes with as_published"),
+        (lambda: Ddpm(denoise=True), "denoise goes with as_published"),
+        (lambda: Ddim(denoise=True), "denoise goes with as_published"),
+    ],
+)
+def test_impossible_settings_are_refused(make, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         make()
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,59 +21,16 @@ from framefill.data.video import Video
 from framefill.data.write import check_target
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import InputError
+from framefill.evaluate import data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
+from framefill.metrics.lpips import load_lpips
+from framefill.options import AskOptions, FillOptions, InputOptions
 from framefill.parsing import parse_command, parse_frames
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
 from framefill.run import train as run_training
-from framefill.settings import Options, Settings
-
-Fit = Literal["none", "stretch", "crop"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputOptions:
-    """Which part of a video is read, and how it is made to suit the model."""
-
-    start: int = 0
-    """First frame that is read."""
-    take: int | None = None
-    """Number of frames that are read; none: all."""
-    every: int = 1
-    """Read every frame, every second one (2), and so on."""
-    fit: Fit = "none"
-    """Convert to the model's frame size and channels: stretch, or crop to the middle."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskOptions:
-    """What is asked of which model, and where the answer goes."""
-
-    model: str = "digits"
-    """A model that ships with framefill, a model folder, a run folder or a hub id."""
-    out: Path | None = None
-    """File to write (.mp4 .gif .npy .npz, or a folder of images); a contact sheet goes beside it.
-    None: named after the command."""
-    samples: int = 1
-    """Different ways to fill the frames."""
-    sampler: Literal["ddpm", "ddim", "dpm++", "pndm"] | None = None
-    """How to walk from noise to frames; none: the model's own."""
-    steps: int | None = None
-    """Steps of the walk per window; none: the sampler's own."""
-    guidance: float | None = None
-    """History guidance, 1 for none; none: the model's own."""
-    advance: int | None = None
-    """Frames kept of each window, 1 for one frame at a time; none: all."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the network's arithmetic."""
-    seed: int = 0
-    """Of all noise."""
-    overwrite: bool = False
-    """Replace files that are there already."""
-
+from framefill.settings import Settings
 
 Ask = Annotated[AskOptions, tyro.conf.arg(name="")]
 Read = Annotated[InputOptions, tyro.conf.arg(name="")]
@@ -91,7 +48,7 @@ def predict(
         ask: What is asked of which model.
     """
     filler, given, out = _prepare(video, read, ask, "predict")
-    _finish(filler.predict(given, frames, **_options(ask)), ask, out)
+    _finish(filler.predict(given, frames, **ask.options()), ask, out)
 
 
 def rewind(
@@ -106,7 +63,7 @@ def rewind(
         ask: What is asked of which model.
     """
     filler, given, out = _prepare(video, read, ask, "rewind")
-    _finish(filler.rewind(given, frames, **_options(ask)), ask, out)
+    _finish(filler.rewind(given, frames, **ask.options()), ask, out)
 
 
 def interpolate(
@@ -121,7 +78,7 @@ def interpolate(
         ask: What is asked of which model.
     """
     filler, given, out = _prepare(video, read, ask, "interpolate")
-    _finish(filler.interpolate(given, between, **_options(ask)), ask, out)
+    _finish(filler.interpolate(given, between, **ask.options()), ask, out)
 
 
 def upsample(
@@ -136,7 +93,7 @@ def upsample(
         ask: What is asked of which model.
     """
     filler, given, out = _prepare(video, read, ask, "upsample")
-    _finish(filler.upsample(given, factor, **_options(ask)), ask, out)
+    _finish(filler.upsample(given, factor, **ask.options()), ask, out)
 
 
 def fill(
@@ -159,7 +116,7 @@ def fill(
     """
     filler, given, out = _prepare(video, read, ask, "fill")
     frames = None if known is None else parse_frames(known)
-    filled = filler.fill(given, frames, roles=roles, **_options(ask))
+    filled = filler.fill(given, frames, roles=roles, **ask.options())
     gaps = np.issubdtype(given.frames.dtype, np.floating) and np.isnan(given.frames).any()
     _finish(filled, ask, out, truth=None if gaps else given)
 
@@ -172,7 +129,7 @@ def generate(frames: int, ask: Ask = AskOptions()) -> None:
         ask: What is asked of which model.
     """
     out = _target(ask, "generate")
-    _finish(load(ask.model).generate(frames, **_options(ask)), ask, out)
+    _finish(load(ask.model).generate(frames, **ask.options()), ask, out)
 
 
 def train(
@@ -194,6 +151,51 @@ def train(
     """
     run_training(config, out=out, data=data, name=recipe, device=device, say=_say)
     _say(f"model: {out / 'model'}")
+
+
+def evaluate(
+    model: Positional[Path],
+    out: Path,
+    data: Path | None = None,
+    roles: tuple[str, ...] = (),
+    clips: int = 64,
+    ssim: Literal["grey_bytes", "binary_bytes", "channels"] | None = None,
+    alexnet: Path | None = None,
+    lpips: Path | None = None,
+    fill: Annotated[FillOptions, tyro.conf.arg(name="")] = FillOptions(samples=4),
+) -> None:
+    """Score a model on held-out clips, beside fillings that need no model.
+
+    Args:
+        model: A run folder, or a model folder with --data.
+        out: New folder for scores.json and the contact sheets.
+        data: Folder of the data, if it is another than that of the run.
+        roles: Rows to fill, one letter per frame: K given, T filled in and scored. None: one row
+            for each task that the model was trained for.
+        clips: Number of clips.
+        ssim: Of 8-bit gray frames as in MCVD's evaluation (the default for 8-bit frames), of
+            frames rounded to black and white as there for moving digits, or of each channel.
+        alexnet: AlexNet's weights, for LPIPS.
+        lpips: The linear weights of LPIPS.
+        fill: How frames are filled.
+    """
+    loaded = load(model).model
+    rows = list(roles) or [
+        row for task, row in example_rows(loaded.config.masks).items() if task in loaded.tasks
+    ]
+    evaluations = evaluate_into(
+        out,
+        loaded,
+        data_of(model, data, loaded.config),
+        rows,
+        clips=clips,
+        settings=Settings(**fill.options()),
+        ssim=ssim,
+        lpips=load_lpips(alexnet, lpips) if alexnet or lpips else None,
+        say=_say,
+    )
+    print_evaluations(evaluations, Console())
+    _say(f"scores and contact sheets: {out}")
 
 
 def convert(
@@ -295,6 +297,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
         plan,
         recipes,
         convert,
+        evaluate,
+        evaluate,
     )
 }
 
@@ -316,23 +320,9 @@ def _prepare(
     return filler, given, out
 
 
-def _options(ask: AskOptions) -> Options:
-    return Options(
-        samples=ask.samples,
-        sampler=ask.sampler,
-        steps=ask.steps,
-        guidance=ask.guidance,
-        advance=ask.advance,
-        device=ask.device,
-        precision=ask.precision,
-        seed=ask.seed,
-        progress=sys.stderr.isatty(),
-    )
-
-
 def _target(ask: AskOptions, verb: str) -> Path:
     """Return where the answer goes; refuse what can't be written before the work, not after."""
-    Settings(**_options(ask))
+    Settings(**ask.options())
     out = ask.out or Path(f"{verb}.mp4")
     check_target(out, overwrite=ask.overwrite or ask.samples > 1)
     for path in sample_paths(out, ask.samples):

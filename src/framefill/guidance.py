@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 from framefill.diffusion import compose
@@ -48,7 +48,9 @@ def _informed(roles: Roles) -> bool:
     return bool((roles == Role.KNOWN).any())
 
 
-def _with_blind(canvas: Clip, roles: Roles) -> tuple[Clip, Roles]:
+def _with_blind(
+    canvas: Clip, roles: Roles
+) -> tuple[Float[Tensor, "two_b f c h w"], Int8[Tensor, "two_b f"]]:
     """Append to a batch the same clips without their KNOWN frames."""
     blind = torch.where(roles == Role.KNOWN, Role.ABSENT, roles).to(roles.dtype)
     return torch.cat([canvas, compose(canvas, canvas, blind)]), torch.cat([roles, blind])

@@ -91,18 +91,21 @@ class Ddpm:
         variance: "small" is the posterior's variance, "large" the forward step's (just_beta in
             MCVD's code, sigma_small off in RaMViD's), "learned" the network's own between them
             (Nichol & Dhariwal 2021, Equation 15).
-        denoise: After the walk subtract once more the noise that the network sees.
-        as_published: Walk as MCVD's code does, faults included: `mcvd_descent`, and a final
-            `denoise` with a wrong label, which shrinks contrast when steps are skipped.
+        as_published: Walk as MCVD's code does, which takes other levels where the number of steps
+            does not divide theirs (`mcvd_descent`).
+        denoise: After the walk, on clean frames, subtract once more the noise that the network
+            sees, as that code does; with `as_published` only. It shrinks contrast when steps are
+            skipped, as the call has a wrong label then.
     """
 
     steps: int | tuple[int, ...] = 100
     variance: Literal["small", "large", "learned"] = "small"
-    denoise: bool = False
     as_published: bool = False
+    denoise: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
+        _check_published(self)
 
     def walk(self, schedule: Schedule) -> list[Station]:
         """See `Sampler`."""
@@ -122,7 +125,7 @@ class Ddpm:
             if there.sigma > 0:
                 small = added * (there.sigma / here.sigma) ** 2
                 noisy = noisy + self._spread(parts, small, added) * noise
-        return _denoise(self, noisy, estimate, walk) if self.denoise else noisy
+        return _denoised(noisy, estimate, walk) if self.denoise else noisy
 
     def _spread(self, parts: Estimate, small: float, large: float) -> float | Clip:
         """Return the standard deviation of a step's noise."""
@@ -141,19 +144,20 @@ class Ddim:
     Args:
         steps: Denoiser evaluations.
         eta: Fresh noise per step: 0 is deterministic DDIM, 1 has the variance of `Ddpm`.
-        denoise: See `Ddpm`.
         as_published: See `Ddpm`.
+        denoise: See `Ddpm`.
     """
 
     steps: int | tuple[int, ...] = 100
     eta: float = 0.0
-    denoise: bool = False
     as_published: bool = False
+    denoise: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta {self.eta} must be between 0 and 1")
+        _check_published(self)
 
     def walk(self, schedule: Schedule) -> list[Station]:
         """See `Sampler`."""
@@ -169,7 +173,7 @@ class Ddim:
             spread = self.eta * there.sigma / here.sigma * math.sqrt(max(added, 0.0))
             direction = math.sqrt(max(there.sigma**2 - spread**2, 0.0))
             noisy = there.alpha * parts.clean + direction * parts.noise + spread * fresh()
-        return _denoise(self, noisy, estimate, walk) if self.denoise else noisy
+        return _denoised(noisy, estimate, walk) if self.denoise else noisy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,13 +234,12 @@ def _walk(sampler: Ddpm | Ddim, schedule: Schedule) -> list[Station]:
     return stations(schedule, schedule.descent(sampler.steps))
 
 
-def _denoise(
-    sampler: Ddpm | Ddim, noisy: Clip, estimate: Estimator, walk: Sequence[Station]
-) -> Clip:
-    """Subtract the noise of the last level above 0 (MCVD, `denoise`).
+def _check_published(sampler: Ddpm | Ddim) -> None:
+    if sampler.denoise and not sampler.as_published:
+        raise InputError("denoise goes with as_published: other walks end on clean frames")
 
-    The official code labels that level with the number of steps: right only if none are skipped.
-    """
+
+def _denoised(noisy: Clip, estimate: Estimator, walk: Sequence[Station]) -> Clip:
+    """Subtract the noise of the last level above 0, labelled with the number of steps."""
     noisiest, last = walk[0].level, walk[-2]
-    level = noisiest - (len(walk) - 2) if sampler.as_published else last.level
-    return noisy - last.sigma * estimate(noisy, level).noise
+    return noisy - last.sigma * estimate(noisy, noisiest - (len(walk) - 2)).noise

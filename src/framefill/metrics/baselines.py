@@ -1,7 +1,11 @@
 """Fillings that need no model: a model that loses to them has learned nothing."""
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Shaped
+
+from framefill.errors import InputError
 
 
 def copy_last(
@@ -14,7 +18,69 @@ def copy_last(
     Args:
         frames: Videos; only known frames are read.
         row: The roles of their frames, at least one of them K.
+
+    Raises:
+        InputError: no frame is known, or the row has not one letter per frame.
     """
-    known = [i for i, letter in enumerate(row) if letter == "K"]
+    known = _known(frames, row)
     sources = [max((k for k in known if k <= i), default=known[0]) for i in range(len(row))]
     return frames[..., sources, :, :, :]
+
+
+def nearest_known(
+    frames: Shaped[np.ndarray, "*b f h w c"], row: str
+) -> Shaped[np.ndarray, "*b f h w c"]:
+    """Fill every frame that is not known with the known frame nearest in time.
+
+    Of two that are equally near, with the earlier.
+
+    Args:
+        frames: Videos; only known frames are read.
+        row: The roles of their frames, at least one of them K.
+
+    Raises:
+        InputError: no frame is known, or the row has not one letter per frame.
+    """
+    known = _known(frames, row)
+    sources = [min(known, key=lambda k: abs(k - i)) for i in range(len(row))]
+    return frames[..., sources, :, :, :]
+
+
+def linear_blend(
+    frames: Shaped[np.ndarray, "*b f h w c"], row: str
+) -> Shaped[np.ndarray, "*b f h w c"]:
+    """Fill every frame that is not known between the known ones before and after it.
+
+    Linearly in time, and rounded where the values are integers. Frames with a known one on one
+    side only are copies of it.
+
+    Args:
+        frames: Videos; only known frames are read.
+        row: The roles of their frames, at least one of them K.
+
+    Raises:
+        InputError: no frame is known, or the row has not one letter per frame.
+    """
+    known = _known(frames, row)
+    filled = copy_last(frames, row)
+    for before, after in pairwise(known):
+        for i in range(before + 1, after):
+            # Whole numbers as weights, divided at the end: a mean of two halves is exact.
+            early = frames[..., before, :, :, :] * float(after - i)
+            late = frames[..., after, :, :, :] * float(i - before)
+            blend = (early + late) / (after - before)
+            floats = np.issubdtype(frames.dtype, np.floating)
+            filled[..., i, :, :, :] = blend if floats else np.rint(blend)
+    return filled
+
+
+def _known(frames: Shaped[np.ndarray, "*b f h w c"], row: str) -> list[int]:
+    """Return which frames are known."""
+    if len(row) != frames.shape[-4]:
+        raise InputError(
+            f"{row!r} has {len(row)} roles for {frames.shape[-4]} frames: give one each"
+        )
+    known = [i for i, letter in enumerate(row) if letter == "K"]
+    if not known:
+        raise InputError(f"{row!r} has no known frame (K) to fill the others from: give one")
+    return known

@@ -1,14 +1,38 @@
 """PSNR and SSIM, frame by frame."""
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float64, Shaped
+from jaxtyping import Float64, Shaped, UInt8
 from torch import Tensor
 
 from framefill.errors import InputError
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+LUMA = (19595, 38470, 7471)  # of R, G and B in 65536ths (ITU-R BT.601), as Pillow computes it
+
+
+@runtime_checkable
+class FrameMetric(Protocol):
+    """Anything that gives each frame one score."""
+
+    def __call__(
+        self,
+        truth: Shaped[np.ndarray, "*b f h w c"],
+        frames: Shaped[np.ndarray, "*b f h w c"],
+        *,
+        data_range: float,
+    ) -> Float64[np.ndarray, "*b f"]:
+        """Return one score per frame.
+
+        Args:
+            truth: The true frames.
+            frames: The frames to score, in the same units.
+            data_range: Distance between the smallest and the largest possible value.
+        """
+        ...
 
 
 def mse(
@@ -71,6 +95,84 @@ def ssim(
     similarity /= (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
     per_channel = similarity.mean(dim=(-2, -1)).reshape(*truth.shape[:-3], truth.shape[-1])
     return per_channel.mean(dim=-1).numpy()
+
+
+def ssim_of_grey_bytes(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    *,
+    data_range: float,
+) -> Float64[np.ndarray, "*b f"]:
+    """Return the structural similarity of the frames as 8-bit grey pictures.
+
+    MCVD's convention (runners/ncsn_runner.py, video_gen) for all of its data but moving digits.
+
+    Raises:
+        InputError: as `ssim` and `to_grey_bytes`.
+    """
+    pictures = [to_grey_bytes(values, data_range=data_range) for values in (truth, frames)]
+    return ssim(*pictures, data_range=255)
+
+
+def ssim_of_binary_bytes(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    *,
+    data_range: float,
+) -> Float64[np.ndarray, "*b f"]:
+    """Return the structural similarity of the frames, each value first moved to black or white.
+
+    MCVD's convention for moving digits, as grey next to black and white weighs much in SSIM.
+    Half of `data_range` becomes black.
+
+    Raises:
+        InputError: as `ssim` and `to_grey_bytes`.
+    """
+    binary = [np.rint(values / data_range) for values in (truth, frames)]
+    return ssim_of_grey_bytes(*binary, data_range=1)
+
+
+def to_grey_bytes(
+    frames: Shaped[np.ndarray, "*b f h w c"], *, data_range: float
+) -> UInt8[np.ndarray, "*b f h w 1"]:
+    """Return 8-bit grey pictures, each of 3 channels weighted as Pillow's mode "L" does.
+
+    Args:
+        frames: Values from 0 (black) to `data_range` (white), of 1 channel or of red, green, blue.
+        data_range: The value of white.
+
+    Raises:
+        InputError: there are neither 1 nor 3 channels, or as `to_bytes`.
+    """
+    pictures = to_bytes(frames, data_range=data_range)
+    if pictures.shape[-1] == 1:
+        return pictures
+    if pictures.shape[-1] != len(LUMA):
+        raise InputError(f"grey pictures are made of 1 or 3 channels, not {pictures.shape[-1]}")
+    grey = (pictures @ np.array(LUMA, np.int32) + (1 << 15)) >> 16
+    return grey[..., None].astype(np.uint8)
+
+
+def to_bytes(
+    frames: Shaped[np.ndarray, "*b f h w c"], *, data_range: float
+) -> UInt8[np.ndarray, "*b f h w c"]:
+    """Return 8-bit pictures, with fractions cut off rather than rounded, as torchvision does.
+
+    Args:
+        frames: Values from 0 (black) to `data_range` (white).
+        data_range: The value of white.
+
+    Raises:
+        InputError: a value is outside 0..`data_range`, or NaN.
+    """
+    outside = frames[~((frames >= 0) & (frames <= data_range))]
+    if outside.size:
+        raise InputError(
+            f"8-bit pictures are made of values in 0..{data_range:g}, but one is {outside[0]:g}: "
+            "shift or scale the frames, or choose metrics that need no pictures"
+        )
+    values = frames.astype(np.result_type(frames.dtype, np.float32))  # 16 bits are too few
+    return (values * 255 / data_range).astype(np.uint8)
 
 
 def _planes(values: Shaped[np.ndarray, "*b f h w c"]) -> Tensor:

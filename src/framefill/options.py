@@ -1,0 +1,73 @@
+"""What commands have in common: the words of the command line and what they stand for."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from framefill.settings import Options
+
+Fit = Literal["none", "stretch", "crop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which part of a video is read, and how it is made to suit the model."""
+
+    start: int = 0
+    """First frame that is read."""
+    take: int | None = None
+    """Number of frames that are read; none: all."""
+    every: int = 1
+    """Read every frame, every second one (2), and so on."""
+    fit: Fit = "none"
+    """Convert to the model's frame size and channels: stretch, or crop to the middle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillOptions:
+    """How frames are filled."""
+
+    samples: int = 1
+    """Different ways to fill the frames."""
+    sampler: Literal["ddpm", "ddim", "dpm++", "pndm"] | None = None
+    """How to walk from noise to frames; none: the model's own."""
+    steps: int | None = None
+    """Steps of the walk per window; none: the sampler's own."""
+    guidance: float | None = None
+    """History guidance, 1 for none; none: the model's own."""
+    advance: int | None = None
+    """Frames kept of each window, 1 for one frame at a time; none: all."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's arithmetic."""
+    seed: int = 0
+    """Of all noise."""
+
+    def options(self) -> Options:
+        """Return what the verbs take."""
+        return Options(
+            samples=self.samples,
+            sampler=self.sampler,
+            steps=self.steps,
+            guidance=self.guidance,
+            advance=self.advance,
+            device=self.device,
+            precision=self.precision,
+            seed=self.seed,
+            progress=sys.stderr.isatty(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions(FillOptions):
+    """What is asked of which model, and where the answer goes."""
+
+    model: str = "digits"
+    """A model that ships with framefill, a model folder, a run folder or a hub id."""
+    out: Path | None = None
+    """File to write (.mp4 .gif .npy .npz, or a folder of images); a contact sheet goes beside it.
+    None: named after the command."""
+    overwrite: bool = False
+    """Replace files that are there already."""
