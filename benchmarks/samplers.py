@@ -1,4 +1,4 @@
-"""MCVD's published walks against corrected ones, with a perfect network: `python benchmarks/samplers.py`.
+"""MCVD's published walks against corrected ones: `python benchmarks/samplers.py`.
 
 The data is normal with a known mean and standard deviation, for which the best prediction is known
 in closed form. So what is left is the walk's own error: how far the mean and the standard deviation
