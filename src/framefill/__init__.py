@@ -15,6 +15,7 @@ from framefill.fill import Filler, load
 from framefill.filled import Filled
 from framefill.masks import BlockMasks, ContextMasks, MixedMasks, RandomMasks
 from framefill.model import Model, ModelConfig, load_model
+from framefill.pndm import Pndm
 from framefill.recipes import RECIPES, recipe
 from framefill.roles import Role
 from framefill.run import train
@@ -35,6 +36,7 @@ __all__ = [
     "MixedMasks",
     "Model",
     "ModelConfig",
+    "Pndm",
     "RandomMasks",
     "Role",
     "Video",
