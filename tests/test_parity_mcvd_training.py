@@ -6,15 +6,32 @@ import yaml
 from parity import agree, recording, tensors
 
 from framefill.config import OptimConfig
-from framefill.convert.mcvd import mcvd_weights
+from framefill.convert.mcvd import mcvd_weights, official_weights
 from framefill.convert.mcvd_config import model_config
 from framefill.masks import BlockMasks
 from framefill.nn.denoisers import BlockDenoiser
 from framefill.objective import MaskedLoss
 from framefill.training import TrainState
 
+RECORDINGS = ["t_train_ckpt", "t_train_ckpt_spade"]
 
-@pytest.mark.parametrize("name", ["t_train_ckpt", "t_train_ckpt_spade"])
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_first_weights_are_of_the_official_size(name: str) -> None:
+    folder = recording(f"mcvd/{name}")
+    network = model_config(yaml.safe_load((folder / "config.yml").read_text())).build()
+    assert isinstance(network, BlockDenoiser)
+    ours = official_weights(network)
+    for key, theirs in tensors(folder / "init.safetensors").items():
+        if "all_modules" not in key:
+            continue
+        largest = theirs.abs().max().item(), ours[key.removeprefix("module.")].abs().max().item()
+        if theirs.numel() < 50 and theirs.ndim > 1:
+            continue  # too few draws to tell their bound
+        assert largest[1] == pytest.approx(largest[0], rel=0.1), key
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_four_steps(name: str) -> None:
     folder = recording(f"mcvd/{name}")
     official = yaml.safe_load((folder / "config.yml").read_text())

@@ -12,7 +12,7 @@ from framefill.nn.denoisers import ConcatDenoiser, ContextDenoiser, SpatinDenois
 from framefill.nn.layers import LevelEmbedding
 from framefill.nn.spatin import SpatinNorm
 from framefill.nn.unet import UNet
-from framefill.nn.unet2d import Parts, build_unet2d, conv2d, group_norm
+from framefill.nn.unet2d import Parts, build_unet2d, conv2d, group_norm, initialise_like_ddpm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class ConcatConfig(UNetConfig):
         embedding = LevelEmbedding(self.width, "sin-cos", told_past=self.told_past)
         parts = parts_of(self, embedding)
         unet = self.unet(parts, channels=blocks.frames * channels, out=blocks.target * channels)
-        return ConcatDenoiser(unet, embedding, past=blocks.past, target=blocks.target)
+        return started(ConcatDenoiser(unet, embedding, past=blocks.past, target=blocks.target))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class SpatinConfig(UNetConfig):
         embedding = LevelEmbedding(self.width, "sin-cos", told_past=self.told_past)
         target = blocks.target * channels
         unet = self.unet(parts_of(self, embedding, spatin=spatin), channels=target, out=target)
-        return SpatinDenoiser(unet, embedding, past=blocks.past, target=blocks.target)
+        return started(SpatinDenoiser(unet, embedding, past=blocks.past, target=blocks.target))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +148,10 @@ class ContextConfig(UNetConfig):
             channels=masks.frames * (pixels + 2),
             out=masks.target * pixels,
         )
-        return ContextDenoiser(
+        denoiser = ContextDenoiser(
             unet, embedding, past=masks.past, target=masks.target, patch=self.patch
         )
+        return started(denoiser)
 
     @property
     def divisor(self) -> int:
@@ -179,6 +180,12 @@ def blocks_of(masks: Masks, learned_spread: bool) -> BlockMasks:
         raise InputError(f"this network sees fixed blocks: it can't have {masks}")
     refuse_spread(learned_spread)
     return masks
+
+
+def started(denoiser: nn.Module) -> nn.Module:
+    """Return a network with its first weights."""
+    initialise_like_ddpm(denoiser)
+    return denoiser
 
 
 def refuse_spread(learned_spread: bool) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from framefill.errors import InputError
 from framefill.masks import Masks
 from framefill.nn.checks import check_hidden
-from framefill.nn.config2d import UNetConfig, blocks_of, parts_of
+from framefill.nn.config2d import UNetConfig, blocks_of, parts_of, started
 from framefill.nn.denoisers import ConcatDenoiser, SpatinDenoiser
 from framefill.nn.layers import LevelEmbedding, SelfAttention
 from framefill.nn.spatin import SpatinNorm
@@ -175,4 +175,4 @@ class Mcvd3dConfig(UNetConfig):
         )
         unet = self.unet(parts, channels=channels, out=channels)
         kind = SpatinDenoiser if self.hidden else ConcatDenoiser
-        return kind(unet, embedding, past=blocks.past, target=blocks.target)
+        return started(kind(unet, embedding, past=blocks.past, target=blocks.target))

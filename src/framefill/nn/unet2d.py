@@ -219,7 +219,7 @@ def build_unet2d(
     blocks: int,
     attention: Sequence[int],
 ) -> UNet:
-    """Build MCVD's `unetmore`, initialised as there ("DDPM init").
+    """Build MCVD's `unetmore`; see `initialise_like_ddpm` for its first weights.
 
     Args:
         parts: What it is made of.
@@ -253,7 +253,7 @@ def build_unet2d(
                 yield Step(parts.residual(width, width, "up"))
 
     deepest = widths[-1]
-    net = parts.skeleton(
+    return parts.skeleton(
         stem=parts.conv(channels, widths[0], 3),
         down=list(down()),
         middle=[
@@ -267,27 +267,25 @@ def build_unet2d(
         up=list(up()),
         head=parts.head(widths[0], out),
     )
-    initialise_like_ddpm(net)
-    return net
 
 
 def initialise_like_ddpm(net: nn.Module) -> None:
-    """Initialise uniformly with variance 1 / mean fan, and last layers of branches near zero.
+    """Give a network MCVD's first weights ("DDPM init").
 
-    In its 3-D networks the official code drops the small scale of last convolutions.
+    Uniform with variance 1 / mean fan, smaller in attention, and near zero in the last layers of
+    branches; in its 3-D networks the official code leaves convolutions out of this.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             _uniform(module, 1.0)
+    for module in net.modules():
         if isinstance(module, SelfAttention):
-            # Three matrices in one tensor: the fan is that of each.
+            # Three square matrices in one tensor: the fan is that of each.
             bound = math.sqrt(3 * 0.1 / module.out.in_features)
             nn.init.uniform_(module.qkv.weight, -bound, bound)
-    for module in net.modules():
+            _uniform(module.out, 1e-10)
         if isinstance(module, BigGanBlock) and isinstance(module.second, nn.Conv2d):
             _uniform(module.second, 1e-10)
-        if isinstance(module, SelfAttention):
-            _uniform(module.out, 1e-10)
         if isinstance(module, Head) and isinstance(module.conv, nn.Conv2d):
             _uniform(module.conv, 1e-10)
 
