@@ -200,8 +200,22 @@ def test_help_is_on_stdout_and_no_mistake(tmp_path: Path) -> None:
     assert run("--version", folder=tmp_path).stdout.startswith("framefill ")
 
 
-def test_a_plan_is_drawn(capsys) -> None:
+def test_a_plan_is_plain_data(capsys) -> None:
     assert main(["plan", "KKKKTTTT"]) == 0
+    windows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [window["fills"] for window in windows] == [[4, 5], [6, 7]]
+    assert windows[0]["row"] == "KKKKTT----"
+    assert windows[1]["frames"] == list(range(2, 12))
+
+
+def test_frames_can_come_one_at_a_time(capsys) -> None:
+    assert main(["plan", "KKKKTTTT", "--advance", "1"]) == 0
+    windows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [window["fills"] for window in windows] == [[4], [5], [6], [7]]
+
+
+def test_a_plan_is_drawn(capsys) -> None:
+    assert main(["plan", "KKKKTTTT", "--draw"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "      KKKKTTTT",
         "   0  KKKKTT--",

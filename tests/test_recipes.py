@@ -1,11 +1,19 @@
 """Recipes against what the official code builds from its own files."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+import yaml
+from parity import recording
 
 from framefill.cli import main
 from framefill.costs import cost
+from framefill.errors import InputError
+from framefill.fill import load
 from framefill.planning import tasks
 from framefill.recipes import RECIPES, recipe
+from framefill.recipes.official import official_run
 from framefill.serialise import from_data, to_data
 
 OFFICIAL_PARAMETERS = {  # of the networks that the official code builds
@@ -63,6 +71,55 @@ def test_published_training_values() -> None:
         assert config.optim.betas == (0.9, 0.999)
         assert (config.optim.clip_norm, config.optim.ema, config.optim.eps) == (1.0, 0.999, 1e-8)
         assert (config.loss.reduction, config.loss.norm) == ("half_sum", "squared")
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """The official config of smmnist_DDPM_big5, in so far as it is read."""
+    small = yaml.safe_load((recording("mcvd/t_train_ckpt") / "config.yml").read_text())
+    small["data"] |= {"image_size": 64, "num_frames": 5, "num_frames_cond": 5}
+    small["data"] |= {"num_frames_future": 0, "prob_mask_cond": 0.0, "prob_mask_future": 0.0}
+    small["model"] |= {"ngf": 64, "ch_mult": [1, 2, 3, 4], "num_res_blocks": 2, "dropout": 0.1}
+    small["model"] |= {"attn_resolutions": [8, 16, 32], "n_head_channels": 64}
+    small["optim"] |= {"warmup": 1000}
+    small["training"] |= {"batch_size": 64}
+    path = tmp_path / "smmnist_DDPM_big5.yml"
+    path.write_text(yaml.safe_dump(small))
+    return path
+
+
+def test_an_official_config_is_the_recipe_of_its_name(official: Path) -> None:
+    ours = recipe("smmnist-concat-prediction")
+    assert replace(official_run(official), sampler=ours.sampler) == ours
+
+
+def test_an_official_config_trains_by_its_file_name(official: Path, tmp_path: Path) -> None:
+    command = ["train", str(official), "--out", str(tmp_path / "run"), "--optim.steps", "1"]
+    command += ["--optim.batch", "1", "--log.sample-every", "0", "--network.width", "8"]
+    command += ["--network.head-width", "8", "--data.size", "32", "--data.glyph", "16"]
+    assert main(command) == 0
+    assert load(tmp_path / "run").tasks == {"predict": 5}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("optim", "weight_decay", 0.1),
+        ("optim", "amsgrad", True),
+        ("optim", "optimizer", "SGD"),
+        ("model", "ema", False),
+        ("training", "batch_size", "many"),
+        ("model", "gamma", True),
+    ],
+)
+def test_official_settings_that_mean_nothing_here_are_refused(
+    official: Path, section: str, key: str, value: object
+) -> None:
+    data = yaml.safe_load(official.read_text())
+    data[section][key] = value
+    official.write_text(yaml.safe_dump(data))
+    with pytest.raises(InputError, match=f"{section}.{key}"):
+        official_run(official)
 
 
 def test_the_list_has_a_line_with_cost_and_source_for_each(

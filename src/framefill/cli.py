@@ -142,7 +142,8 @@ def train(
     """Train a model; the same command again goes on where it stopped.
 
     Args:
-        recipe: A recipe (`framefill recipes`), or the config.json of a run.
+        recipe: A recipe (`framefill recipes`), the config.json of a run, or a config.yml of MCVD's
+            code.
         out: The run folder.
         config: The recipe's settings.
         data: Folder of the training data; for digits one with MNIST's IDX files, or none for the

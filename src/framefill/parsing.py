@@ -14,6 +14,7 @@ import tyro
 from framefill.config import Config, read_config
 from framefill.errors import InputError, suggestion
 from framefill.recipes import recipe
+from framefill.recipes.official import official_run
 
 Command = Callable[..., None]
 HELP = ("-h", "--help", "--version")
@@ -50,12 +51,14 @@ def parse_command(commands: Mapping[str, Command], arguments: list[str]) -> Call
 
 
 def named_config(name: str) -> Config:
-    """Return the config of a recipe, or of a JSON file.
+    """Return the config of a recipe, of a JSON file, or of a config.yml of MCVD's code.
 
     Raises:
         InputError: there is no such recipe or file, or the file is faulty.
     """
-    return read_config(Path(name)) if name.endswith(".json") else recipe(name)
+    if name.endswith(".json"):
+        return read_config(Path(name))
+    return official_run(Path(name)) if name.endswith((".yml", ".yaml")) else recipe(name)
 
 
 def parse_frames(text: str) -> list[int]:

@@ -42,17 +42,17 @@ def model_config(official: Official) -> ModelConfig:
             what can't be built any more; the message names it.
     """
     _refuse(official)
-    size = _get(official, "data.image_size", int)
+    size = value_of(official, "data.image_size", int)
     diffusion = Diffusion(
-        schedule=TableSchedule(kind=_schedule_kind(official), max_beta=1.0),
+        schedule=_schedule(official),
         labels="countdown",
-        limits=(-1.0, 1.0) if _get(official, "sampling.clip_before", bool, True) else None,
+        limits=(-1.0, 1.0) if value_of(official, "sampling.clip_before", bool, True) else None,
         keep_noise=True,
     )
     return ModelConfig(
         height=size,
         width=size,
-        channels=_get(official, "data.channels", int),
+        channels=value_of(official, "data.channels", int),
         network=_network(official, size),
         masks=_masks(official),
         diffusion=diffusion,
@@ -184,14 +184,14 @@ def _official_network(network: Network, size: int) -> dict[str, Any]:
 
 def _refuse(official: Official) -> None:
     for key, meaning in REFUSED.items():
-        if _get(official, key, bool, False):
+        if value_of(official, key, bool, False):
             raise InputError(
                 f"config key {key} is true ({meaning}): framefill does not do that; only "
                 "checkpoints trained without it can be converted"
             )
-    if not _get(official, "data.rescaled", bool, True):
+    if not value_of(official, "data.rescaled", bool, True):
         raise InputError("config key data.rescaled is false: only values in -1..1 are supported")
-    architecture = _get(official, "model.arch", str)
+    architecture = value_of(official, "model.arch", str)
     if architecture not in ARCHITECTURES:
         raise InputError(
             f"config key model.arch is {architecture!r}, which the official code can't build "
@@ -199,46 +199,49 @@ def _refuse(official: Official) -> None:
         )
 
 
-def _schedule_kind(official: Official) -> Any:
-    kind = _get(official, "model.sigma_dist", str, "linear")
+def _schedule(official: Official) -> TableSchedule:
+    kind = value_of(official, "model.sigma_dist", str, "linear")
     expected: dict[str, float] = {"model.num_classes": LEVELS}
     if kind == "linear":
         expected |= {"model.sigma_begin": 0.02, "model.sigma_end": 0.0001}
     for key, value in expected.items():
-        if (found := _get(official, key, (int, float))) != value:
+        if (found := value_of(official, key, (int, float))) != value:
             raise InputError(f"config key {key} is {found}: only {value} is supported")
-    if kind not in ("linear", "cosine"):
-        raise InputError(f"config key model.sigma_dist is {kind!r}: use linear or cosine")
-    return kind
+    match kind:
+        case "linear":
+            return TableSchedule()
+        case "cosine":
+            return TableSchedule(kind="cosine", max_beta=1.0)
+    raise InputError(f"config key model.sigma_dist is {kind!r}: use linear or cosine")
 
 
 def _masks(official: Official) -> BlockMasks:
     return BlockMasks(
-        past=_get(official, "data.num_frames_cond", int),
-        target=_get(official, "data.num_frames", int),
-        future=_get(official, "data.num_frames_future", int, 0),
-        drop_past=float(_get(official, "data.prob_mask_cond", (int, float), 0.0)),
-        drop_future=float(_get(official, "data.prob_mask_future", (int, float), 0.0)),
-        synchronised=_get(official, "data.prob_mask_sync", bool, False),
+        past=value_of(official, "data.num_frames_cond", int),
+        target=value_of(official, "data.num_frames", int),
+        future=value_of(official, "data.num_frames_future", int, 0),
+        drop_past=float(value_of(official, "data.prob_mask_cond", (int, float), 0.0)),
+        drop_future=float(value_of(official, "data.prob_mask_future", (int, float), 0.0)),
+        synchronised=value_of(official, "data.prob_mask_sync", bool, False),
     )
 
 
 def _network(official: Official, size: int) -> Network:
-    multipliers = tuple(_get(official, "model.ch_mult", list))
-    resolutions = _get(official, "model.attn_resolutions", list)
-    head_width = _get(official, "model.n_head_channels", int)
+    multipliers = tuple(value_of(official, "model.ch_mult", list))
+    resolutions = value_of(official, "model.attn_resolutions", list)
+    head_width = value_of(official, "model.n_head_channels", int)
     shape: dict[str, Any] = {
-        "width": _get(official, "model.ngf", int),
+        "width": value_of(official, "model.ngf", int),
         "multipliers": multipliers,
-        "blocks": _get(official, "model.num_res_blocks", int),
+        "blocks": value_of(official, "model.num_res_blocks", int),
         "attention": tuple(i for i in range(len(multipliers)) if size >> i in resolutions),
         "head_width": None if head_width == -1 else head_width,
-        "dropout": float(_get(official, "model.dropout", (int, float), 0.0)),
+        "dropout": float(value_of(official, "model.dropout", (int, float), 0.0)),
     }
-    told_past = _get(official, "model.cond_emb", bool, False)
-    spatin = _get(official, "model.spade", bool, False)
-    hidden = _get(official, "model.spade_dim", int, 128) if spatin else 0
-    if (architecture := _get(official, "model.arch", str)) != "unetmore":
+    told_past = value_of(official, "model.cond_emb", bool, False)
+    spatin = value_of(official, "model.spade", bool, False)
+    hidden = value_of(official, "model.spade_dim", int, 128) if spatin else 0
+    if (architecture := value_of(official, "model.arch", str)) != "unetmore":
         if told_past:
             raise InputError(f"config key model.cond_emb is true with arch {architecture}: refused")
         separable = architecture == "unetmorepseudo3d"
@@ -249,16 +252,16 @@ def _network(official: Official, size: int) -> Network:
 
 
 def _sampler(official: Official) -> SamplerConfig:
-    steps = _get(official, "sampling.subsample", (int, type(None)), None) or LEVELS
+    steps = value_of(official, "sampling.subsample", (int, type(None)), None) or LEVELS
     steps = min(steps, LEVELS)
-    denoise = _get(official, "sampling.denoise", bool, True)
-    match _get(official, "model.version", str, "DDPM").upper():
+    denoise = value_of(official, "sampling.denoise", bool, True)
+    match value_of(official, "model.version", str, "DDPM").upper():
         case "DDPM":
             return Ddpm(steps=steps, denoise=denoise, as_published=True)
         case "DDIM":
             return Ddim(steps=steps, denoise=denoise, as_published=True)
         case "FPNDM":
-            clip = _get(official, "sampling.clip_before", bool, True)
+            clip = value_of(official, "sampling.clip_before", bool, True)
             return Pndm(steps=steps, as_published=True, clip=clip)
         case version:
             raise InputError(f"config key model.version is {version}: use DDPM, DDIM or FPNDM")
@@ -267,8 +270,12 @@ def _sampler(official: Official) -> SamplerConfig:
 _REQUIRED = object()
 
 
-def _get(official: Official, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
-    """Return a value by its dotted key, checked for its type."""
+def value_of(official: Official, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
+    """Return a value of an official config by its dotted key, of the kind that it has to be.
+
+    Raises:
+        InputError: the key is missing and has no default, or its value is of another kind.
+    """
     section, name = key.split(".")
     values = official.get(section) or {}
     if not isinstance(values, Mapping):
