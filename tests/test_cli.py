@@ -223,11 +223,6 @@ def test_a_plan_is_drawn(capsys) -> None:
     ]
 
 
-def test_recipes_are_listed(capsys) -> None:
-    assert main(["recipes"]) == 0
-    assert capsys.readouterr().out.startswith("digits ")
-
-
 def test_training_by_command_with_changed_settings(tmp_path: Path) -> None:
     words = ["train", "digits", "--out", "run", "--optim.steps", "2", "--optim.batch", "2"]
     done = run(*words, "--log.sample-every", "0", folder=tmp_path)

@@ -50,6 +50,6 @@ def test_the_carried_model_is_small_and_of_the_committed_recipe() -> None:
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_the_carried_model_can_do_every_task(task) -> None:
-    from framefill.rollout import can_fill
+    from framefill.planning import can_fill
 
     assert can_fill(task.row, ff.load("digits").model.config.masks)
