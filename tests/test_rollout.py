@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from framefill.errors import InputError
 from framefill.masks import BlockMasks, ContextMasks, Masks, MixedMasks, RandomMasks
-from framefill.planning import Window, can_fill, plan, tasks
+from framefill.planning import can_fill, plan, tasks
 from framefill.roles import Role
 from framefill.rollout import rollout
+from framefill.windows import Window
 
 rows = st.text("KT", min_size=1, max_size=40).filter(lambda row: "T" in row)
 rows_with_gaps = st.text("KT-", min_size=1, max_size=25).filter(lambda row: "T" in row)
@@ -167,6 +168,13 @@ def test_what_is_given_on_both_sides_of_a_gap_is_seen(
 ) -> None:
     last = plan("K" * before + "T" * gap + "K" * after, masks)[-1]
     assert last.sees_around(last.fills)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 30), flexible)
+def test_any_frame_rate_can_be_multiplied(between: int, given_frames: int, masks: Masks) -> None:
+    row = ("T" * between).join("K" * given_frames)
+    check(row, masks, plan(row, masks))
 
 
 def test_one_frame_at_a_time_moves_by_one() -> None:

@@ -19,13 +19,14 @@ from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
 from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
-from framefill.planning import Window, plan, tasks
+from framefill.planning import plan, tasks
 from framefill.pndm import Pndm
 from framefill.rollout import rollout
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 from framefill.schedule import Schedule
 from framefill.serialise import from_data, read_json, register_union, to_data, write_json
 from framefill.types import Clip, Roles
+from framefill.windows import Window
 
 FORMAT_VERSION = 1
 MAX_SIDE = 8192  # pixels

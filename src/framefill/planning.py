@@ -7,53 +7,13 @@ say which tasks a model can do.
 
 import heapq
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
 
 from framefill.errors import InputError
-from framefill.masks import BlockMasks, ContextMasks, Masks, MixedMasks, RandomMasks
+from framefill.masks import BlockMasks, Masks, MixedMasks
 from framefill.roles import check_row
-
-
-@dataclass(frozen=True)
-class Window:
-    """The frames that the model sees in one call.
-
-    Args:
-        frames: Positions in the video. Those of ABSENT frames, and of surplus targets, which are
-            filled and dropped, may lie outside it.
-        row: One role letter for each position, as in `framefill.roles.roles_from`.
-        fills: Those of its targets that are kept: each frame of a video is filled by one window.
-    """
-
-    frames: tuple[int, ...]
-    row: str
-    fills: tuple[int, ...] = ()
-
-    def sees_around(
-        self, frames: Sequence[int], *, before: bool = True, after: bool = True
-    ) -> bool:
-        """Say whether there are KNOWN frames before, and after, some of its frames."""
-        known = [f for f, letter in zip(self.frames, self.row, strict=True) if letter == "K"]
-        return (
-            len(frames) > 0
-            and (not before or any(f < frames[0] for f in known))
-            and (not after or any(f > frames[-1] for f in known))
-        )
-
-    def draw(self, total: int) -> str:
-        """Return the window as one line under a video of `total` frames: K, T, - or blank."""
-        roles = dict(zip(self.frames, self.row, strict=True))
-        return "".join(roles.get(position, " ") for position in range(total))
-
-
-class _Front(NamedTuple):
-    """An end of a gap, where filling can go on; the least one is next."""
-
-    distance: int  # to the nearest frame that was given
-    backward: bool  # filling proceeds towards the start of the video
-    frame: int  # the first frame to fill
+from framefill.windows import Front, Window, at, nearly_allowed, windows_at
 
 
 def plan(row: str, masks: Masks, *, advance: int | None = None) -> list[Window]:
@@ -127,12 +87,12 @@ def _plan(row: str, masks: Masks, advance: int | None) -> list[Window] | None:
     exists = [letter == "K" for letter in row]
     waiting = [letter == "T" for letter in row]
     ahead, behind = _distances(row), _distances(row[::-1])[::-1]
-    fronts: list[_Front] = []
+    fronts: list[Front] = []
 
     def open_gap(frame: int, *, backward: bool) -> None:
         if 0 <= frame < len(row) and waiting[frame]:
             distance = (behind if backward else ahead)[frame]
-            heapq.heappush(fronts, _Front(distance, backward, frame))
+            heapq.heappush(fronts, Front(distance, backward, frame))
 
     for frame in range(len(row)):
         if waiting[frame]:
@@ -151,7 +111,8 @@ def _plan(row: str, masks: Masks, advance: int | None) -> list[Window] | None:
         for frame in window.fills:
             open_gap(frame + 1, backward=False)
             open_gap(frame - 1, backward=True)
-    return windows if all(_heeds(windows, row, run) for run in _runs(row)) else None
+    filler = {frame: window for window in windows for frame in window.fills}
+    return windows if all(_heeds(filler, row, run) for run in _runs(row)) else None
 
 
 def _runs(row: str) -> list[range]:
@@ -159,17 +120,17 @@ def _runs(row: str) -> list[range]:
     return [range(*match.span()) for match in re.finditer("T+", row)]
 
 
-def _heeds(windows: Sequence[Window], row: str, run: range) -> bool:
+def _heeds(filler: Mapping[int, Window], row: str, run: range) -> bool:
     """Say whether given frames beside a run of targets have a say in how it is filled.
 
-    A model of the past alone would fill a gap as if nothing came after, and so drop what was
-    given.
+    `filler` has the window that fills each frame. A model of the past alone would fill a gap as
+    if nothing came after, and so drop what was given.
     """
     before = run.start > 0 and row[run.start - 1] == "K"
     after = run.stop < len(row) and row[run.stop] == "K"
     return any(
         window.sees_around([f for f in window.fills if f in run], before=before, after=after)
-        for window in windows
+        for window in {id(filler[f]): filler[f] for f in run}.values()
     )
 
 
@@ -186,7 +147,7 @@ def _next_window(
     masks: Masks,
     exists: list[bool],
     waiting: list[bool],
-    fronts: list[_Front],
+    fronts: list[Front],
     advance: int | None,
 ) -> Window | None:
     """Take the front nearest to given frames at which the model was trained to fill."""
@@ -195,7 +156,7 @@ def _next_window(
         parts = [
             part for part, weight in zip(masks.parts, masks.weights, strict=True) if weight > 0
         ]
-    passed: list[_Front] = []
+    passed: list[Front] = []
     blind = None
     while fronts:
         front = heapq.heappop(fronts)
@@ -204,15 +165,15 @@ def _next_window(
         passed.append(front)
         for part in parts:
             windows = [
-                _keeping(window, waiting, front, advance)
-                for window in _windows_at(part, exists, waiting, front)
-                if masks.allows(window.row) or _nearly_allowed(part, window.row)
+                _keeping(window, exists, waiting, front, advance)
+                for window in windows_at(part, exists, waiting, front)
+                if masks.allows(window.row) or nearly_allowed(part, window.row)
             ]
             gap = _gap_around(front.frame, exists, waiting)
             seeing = [window for window in windows if not _closes_blindly(gap, window)]
             if not seeing and windows and len(gap) > 1:
-                half = _keeping(windows[0], waiting, front, len(gap) // 2, within=gap)
-                seeing = [half]
+                half = min(len(gap) // 2, advance or len(gap))
+                seeing = [_keeping(windows[0], exists, waiting, front, half, within=gap)]
             if seeing:
                 for other in passed:
                     heapq.heappush(fronts, other)
@@ -223,16 +184,24 @@ def _next_window(
 
 def _keeping(
     window: Window,
+    exists: list[bool],
     waiting: list[bool],
-    front: _Front,
+    front: Front,
     advance: int | None,
     within: range | None = None,
 ) -> Window:
-    """Say which of a window's targets are kept: the `advance` nearest to the front."""
+    """Say which of a window's targets are kept: the `advance` nearest to the front.
+
+    Other gaps that end where the window does are left to one that sees both their sides.
+    """
     pairs = zip(window.frames, window.row, strict=True)
-    fills = [f for f, letter in pairs if letter == "T" and _at(waiting, f)]
+    fills = [f for f, letter in pairs if letter == "T" and at(waiting, f)]
     if within is not None:
         fills = [f for f in fills if f in within]
+    for edge in {fills[0], fills[-1]}:
+        gap = _gap_around(edge, exists, waiting)
+        if front.frame not in gap and gap and not window.sees_around(gap):
+            fills = [f for f in fills if f not in gap]
     kept = fills[::-1][:advance] if front.backward else fills[:advance]
     return replace(window, fills=tuple(sorted(kept)))
 
@@ -240,97 +209,16 @@ def _keeping(
 def _gap_around(frame: int, exists: list[bool], waiting: list[bool]) -> range:
     """Return the waiting frames around one, if frames that exist are on both their sides."""
     start, end = frame, frame + 1
-    while _at(waiting, start - 1):
+    while at(waiting, start - 1):
         start -= 1
-    while _at(waiting, end):
+    while at(waiting, end):
         end += 1
-    return range(start, end if _at(exists, start - 1) and _at(exists, end) else start)
+    return range(start, end if at(exists, start - 1) and at(exists, end) else start)
 
 
 def _closes_blindly(gap: range, window: Window) -> bool:
     """Say whether a window fills the rest of a gap without seeing what is on both its sides."""
     return bool(gap) and set(gap) <= set(window.fills) and not window.sees_around(gap)
-
-
-def _windows_at(
-    part: Masks, exists: list[bool], waiting: list[bool], front: _Front
-) -> list[Window]:
-    match part:
-        case ContextMasks():
-            return _context_window(part, exists, waiting, front)
-        case RandomMasks():
-            return _random_windows(part, exists, front)
-        case BlockMasks():
-            return _block_windows(part, exists, front)
-        case _:
-            return []
-
-
-def _context_window(
-    masks: ContextMasks, exists: list[bool], waiting: list[bool], front: _Front
-) -> list[Window]:
-    """A block of targets at the front, with all that exists around it."""
-    step, length = -1 if front.backward else 1, 1
-    while length < masks.target and _at(waiting, front.frame + step * length):
-        length += 1
-    first = front.frame - length + 1 if front.backward else front.frame
-    frames = tuple(range(first - masks.past, first - masks.past + masks.frames))
-    block = range(first, first + length)
-    row = "".join("T" if f in block else "K" if _at(exists, f) else "-" for f in frames)
-    return [Window(frames, row)]
-
-
-def _random_windows(masks: RandomMasks, exists: list[bool], front: _Front) -> list[Window]:
-    """At most `max_known` existing frames beside the front; all other frames are targets.
-
-    Those with the longest context come first.
-    """
-    step = -1 if front.backward else 1
-    longest = 0
-    while longest < masks.max_known and _at(exists, front.frame - step * (longest + 1)):
-        longest += 1
-    windows = []
-    for context in range(longest, min(longest, 1) - 1, -1):
-        edge = front.frame - step * context
-        start = edge - masks.frames + 1 if front.backward else edge
-        frames = tuple(range(start, start + masks.frames))
-        windows.append(Window(frames, "".join("K" if _at(exists, f) else "T" for f in frames)))
-    return windows
-
-
-def _block_windows(masks: BlockMasks, exists: list[bool], front: _Front) -> list[Window]:
-    """The block of targets at the front, with what exists of its past and its future."""
-    first = front.frame - masks.target + 1 if front.backward else front.frame
-    start = first - masks.past
-    frames = tuple(range(start, start + masks.frames))
-    past = "".join("K" if _at(exists, f) else "-" for f in frames[: masks.past])
-    after = frames[masks.past + masks.target :]
-    future = "".join("K" if _at(exists, f) else "-" for f in after)
-    rows = [past + "T" * masks.target + side for side in (future, "-" * masks.future)]
-    return [Window(frames, row) for row in dict.fromkeys(rows)]
-
-
-def _nearly_allowed(part: Masks, row: str) -> bool:
-    """Accept what training comes nearest to, where it never shows what a user has.
-
-    A past or a future that is shorter than the block, its rest ABSENT, though training shows it
-    whole or not at all; and more known frames than random masks draw.
-    """
-    if isinstance(part, RandomMasks):
-        return "K" in row
-    if not isinstance(part, BlockMasks):
-        return False
-    end = part.past + part.target
-    past, future = row[: part.past], row[end:]
-    if part.drop_past > 0 and past.lstrip("-") == past.count("K") * "K" != "":
-        past = "K" * part.past
-    if part.drops_future and future.rstrip("-") == future.count("K") * "K" != "":
-        future = "K" * part.future
-    return part.allows(past + row[part.past : end] + future)
-
-
-def _at(flags: list[bool], frame: int) -> bool:
-    return 0 <= frame < len(flags) and flags[frame]
 
 
 def _refusal(row: str, masks: Masks) -> str:

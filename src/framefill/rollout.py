@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from framefill.planning import Window
 from framefill.roles import roles_from
 from framefill.types import Clip, Roles
+from framefill.windows import Window
 
 
 def rollout(
