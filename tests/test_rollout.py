@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import pytest
@@ -23,6 +24,7 @@ random_masks = st.integers(3, 20).flatmap(
     )
 )
 flexible = st.one_of(context_masks, random_masks)
+CONTEXT = ContextMasks(past=4, target=2, future=4)
 
 
 def check(row: str, masks: Masks, windows: list[Window]) -> None:
@@ -175,6 +177,63 @@ def test_what_is_given_on_both_sides_of_a_gap_is_seen(
 def test_any_frame_rate_can_be_multiplied(between: int, given_frames: int, masks: Masks) -> None:
     row = ("T" * between).join("K" * given_frames)
     check(row, masks, plan(row, masks))
+
+
+ORACLE_MASKS: list[Masks] = [
+    BlockMasks(past=2, target=2),
+    BlockMasks(past=1, target=3, future=1, drop_past=0.5, drop_future=0.5),
+    BlockMasks(past=2, target=2, future=1, drop_past=0.5, synchronised=True),
+    BlockMasks(past=2, target=1, future=2, drop_future=0.5),
+    ContextMasks(past=2, target=2, future=1),
+    ContextMasks(past=2, target=1, future=0),
+    RandomMasks(frames=4, max_known=2),
+    RandomMasks(frames=3, max_known=1),
+    MixedMasks(
+        parts=(BlockMasks(past=2, target=2), RandomMasks(frames=4, max_known=1)), weights=(1, 0)
+    ),
+]
+
+
+@pytest.mark.parametrize("masks", ORACLE_MASKS, ids=str)
+def test_every_short_row_is_planned_as_it_should_be_or_refused(masks: Masks) -> None:
+    """All rows of up to 6 frames, checked by definitions that share no code with the planner."""
+    planned = 0
+    for length in range(1, 7):
+        for letters in itertools.product("KT-", repeat=length):
+            row = "".join(letters)
+            if "T" not in row or not can_fill(row, masks):
+                continue
+            planned += 1
+            windows = plan(row, masks)
+            check(row, masks, windows)
+            for window in windows:
+                roles = dict(zip(window.frames, window.row, strict=True))
+                for frame, letter in enumerate(row):
+                    assert not (letter == "K" and roles.get(frame) == "T"), "a given one replaced"
+            for run in re.finditer("T+", row):
+                heard = [
+                    {f for f, r in zip(w.frames, w.row, strict=True) if r == "K"}
+                    for w in windows
+                    if set(w.fills) & set(range(*run.span()))
+                ]
+                for beside in (run.start() - 1, run.end()):
+                    if 0 <= beside < len(row) and row[beside] == "K":
+                        assert any(beside in known for known in heard), (row, beside)
+    assert planned > 10
+
+
+@pytest.mark.parametrize(
+    "masks", [RandomMasks(frames=4, max_known=1), ContextMasks(past=2, target=2, future=1)], ids=str
+)
+def test_flexible_models_refuse_no_short_row(masks: Masks) -> None:
+    for length in range(1, 8):
+        for letters in itertools.product("KT", repeat=length):
+            assert "T" not in letters or can_fill("".join(letters), masks), letters
+
+
+def test_long_videos_are_planned_in_time_that_grows_with_them() -> None:
+    for row in ("KT" * 5_000 + "K", "K" * 4 + "T" * 10_000):
+        check(row, CONTEXT, plan(row, CONTEXT))
 
 
 def test_one_frame_at_a_time_moves_by_one() -> None:

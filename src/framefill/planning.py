@@ -6,14 +6,15 @@ say which tasks a model can do.
 """
 
 import heapq
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from framefill.errors import InputError
-from framefill.masks import BlockMasks, Masks, MixedMasks
+from framefill.masks import BlockMasks, ContextMasks, Masks, MixedMasks, RandomMasks
 from framefill.roles import check_row
-from framefill.windows import Front, Window, at, nearly_allowed, windows_at
+from framefill.windows import Frames, Front, Window, at, nearly_allowed, windows_at
 
 
 def plan(row: str, masks: Masks, *, advance: int | None = None) -> list[Window]:
@@ -60,59 +61,56 @@ def tasks(masks: Masks) -> dict[str, int]:
     >>> tasks(BlockMasks(past=2, target=3))
     {'predict': 2}
     """
+    return {name: known for name, (known, _) in _abilities(masks).items()}
+
+
+def _abilities(masks: Masks) -> dict[str, tuple[int, int]]:
+    """Return each task with the given frames that it needs, and the targets it was tried with."""
     able = {}
-    for name, row in (
-        ("predict", "{known}{targets}"),
-        ("rewind", "{targets}{known}"),
-        ("interpolate", "{known}{targets}{known}"),
-    ):
-        for known in range(1, masks.frames + 1):
-            given, targets = "K" * known, "T" * _block(masks)
-            if can_fill(row.format(known=given, targets=targets), masks):
-                able[name] = known
+    blocks = {part.target for part in _parts(masks) if isinstance(part, BlockMasks)}
+    for name, row in EXAMPLES.items():
+        counts = [0] if name == "generate" else range(1, masks.frames + 1)
+        for known, targets in itertools.product(counts, sorted({1, *blocks})):
+            if can_fill(row.format(known="K" * known, targets="T" * targets), masks):
+                able[name] = known, targets
                 break
-    if can_fill("T" * _block(masks), masks):
-        able["generate"] = 0
     return able
 
 
-def _block(masks: Masks) -> int:
-    """Return how many targets the windows of a model have at least."""
-    if isinstance(masks, MixedMasks):
-        return min(_block(part) for part in masks.parts)
-    return masks.target if isinstance(masks, BlockMasks) else 1
+EXAMPLES = {
+    "predict": "{known}{targets}",
+    "rewind": "{targets}{known}",
+    "interpolate": "{known}{targets}{known}",
+    "generate": "{targets}",
+}
 
 
 def _plan(row: str, masks: Masks, advance: int | None) -> list[Window] | None:
-    exists = [letter == "K" for letter in row]
-    waiting = [letter == "T" for letter in row]
+    frames = Frames(row)
     ahead, behind = _distances(row), _distances(row[::-1])[::-1]
     fronts: list[Front] = []
 
     def open_gap(frame: int, *, backward: bool) -> None:
-        if 0 <= frame < len(row) and waiting[frame]:
+        if at(frames.waiting, frame):
             distance = (behind if backward else ahead)[frame]
             heapq.heappush(fronts, Front(distance, backward, frame))
 
-    for frame in range(len(row)):
-        if waiting[frame]:
-            if frame == 0 or not waiting[frame - 1]:
-                open_gap(frame, backward=False)
-            if frame == len(row) - 1 or not waiting[frame + 1]:
-                open_gap(frame, backward=True)
+    for run in _runs(row):
+        open_gap(run.start, backward=False)
+        open_gap(run.stop - 1, backward=True)
     windows = []
-    while any(waiting):
-        window = _next_window(masks, exists, waiting, fronts, advance)
+    while frames.left:
+        window = _next_window(masks, frames, fronts, advance)
         if window is None:
             return None
         windows.append(window)
         for frame in window.fills:
-            waiting[frame], exists[frame] = False, True
+            frames.fill(frame)
         for frame in window.fills:
             open_gap(frame + 1, backward=False)
             open_gap(frame - 1, backward=True)
     filler = {frame: window for window in windows for frame in window.fills}
-    return windows if all(_heeds(filler, row, run) for run in _runs(row)) else None
+    return windows if all(_heeds(filler, frames, run) for run in _runs(row)) else None
 
 
 def _runs(row: str) -> list[range]:
@@ -120,17 +118,25 @@ def _runs(row: str) -> list[range]:
     return [range(*match.span()) for match in re.finditer("T+", row)]
 
 
-def _heeds(filler: Mapping[int, Window], row: str, run: range) -> bool:
-    """Say whether given frames beside a run of targets have a say in how it is filled.
+def _heeds(filler: Mapping[int, Window], frames: Frames, run: range) -> bool:
+    """Say whether the given frames beside a run of targets have a say in how it is filled.
 
-    `filler` has the window that fills each frame. A model of the past alone would fill a gap as
-    if nothing came after, and so drop what was given.
+    A model of the past alone would fill a gap as if nothing came after, and so drop what was
+    given.
+
+    Args:
+        filler: The window that fills each frame.
+        frames: Which frames were given.
+        run: The targets.
     """
-    before = run.start > 0 and row[run.start - 1] == "K"
-    after = run.stop < len(row) and row[run.stop] == "K"
-    return any(
-        window.sees_around([f for f in window.fills if f in run], before=before, after=after)
-        for window in {id(filler[f]): filler[f] for f in run}.values()
+    windows = list({id(filler[frame]): filler[frame] for frame in run}.values())
+    beside = [frame for frame in (run.start - 1, run.stop) if at(frames.given, frame)]
+    if beside and not all("K" in window.row for window in windows):
+        return False
+    if not all(any(window.knows(frame) for window in windows) for frame in beside):
+        return False
+    return len(beside) < 2 or any(
+        window.sees_around([f for f in window.fills if f in run]) for window in windows
     )
 
 
@@ -144,36 +150,27 @@ def _distances(row: str) -> list[int]:
 
 
 def _next_window(
-    masks: Masks,
-    exists: list[bool],
-    waiting: list[bool],
-    fronts: list[Front],
-    advance: int | None,
+    masks: Masks, frames: Frames, fronts: list[Front], advance: int | None
 ) -> Window | None:
     """Take the front nearest to given frames at which the model was trained to fill."""
-    parts = [masks]
-    if isinstance(masks, MixedMasks):
-        parts = [
-            part for part, weight in zip(masks.parts, masks.weights, strict=True) if weight > 0
-        ]
     passed: list[Front] = []
     blind = None
     while fronts:
         front = heapq.heappop(fronts)
-        if not waiting[front.frame]:
+        if not frames.waiting[front.frame]:
             continue
         passed.append(front)
-        for part in parts:
+        for part in _parts(masks):
             windows = [
-                _keeping(window, exists, waiting, front, advance)
-                for window in windows_at(part, exists, waiting, front)
+                _keeping(window, frames, front, advance)
+                for window in windows_at(part, frames, front)
                 if masks.allows(window.row) or nearly_allowed(part, window.row)
             ]
-            gap = _gap_around(front.frame, exists, waiting)
+            gap = frames.gap_around(front.frame, part.frames)
             seeing = [window for window in windows if not _closes_blindly(gap, window)]
             if not seeing and windows and len(gap) > 1:
                 half = min(len(gap) // 2, advance or len(gap))
-                seeing = [_keeping(windows[0], exists, waiting, front, half, within=gap)]
+                seeing = [_keeping(windows[0], frames, front, half, within=gap)]
             if seeing:
                 for other in passed:
                     heapq.heappush(fronts, other)
@@ -182,10 +179,17 @@ def _next_window(
     return blind
 
 
+def _parts(masks: Masks) -> list[BlockMasks | RandomMasks | ContextMasks]:
+    """Return the schemes that a training used."""
+    if not isinstance(masks, MixedMasks):
+        return [masks]
+    pairs = zip(masks.parts, masks.weights, strict=True)
+    return [part for part, weight in pairs if weight > 0]
+
+
 def _keeping(
     window: Window,
-    exists: list[bool],
-    waiting: list[bool],
+    frames: Frames,
     front: Front,
     advance: int | None,
     within: range | None = None,
@@ -195,25 +199,15 @@ def _keeping(
     Other gaps that end where the window does are left to one that sees both their sides.
     """
     pairs = zip(window.frames, window.row, strict=True)
-    fills = [f for f, letter in pairs if letter == "T" and at(waiting, f)]
+    fills = [f for f, letter in pairs if letter == "T" and at(frames.waiting, f)]
     if within is not None:
         fills = [f for f in fills if f in within]
     for edge in {fills[0], fills[-1]}:
-        gap = _gap_around(edge, exists, waiting)
+        gap = frames.gap_around(edge, len(window.frames))
         if front.frame not in gap and gap and not window.sees_around(gap):
             fills = [f for f in fills if f not in gap]
     kept = fills[::-1][:advance] if front.backward else fills[:advance]
     return replace(window, fills=tuple(sorted(kept)))
-
-
-def _gap_around(frame: int, exists: list[bool], waiting: list[bool]) -> range:
-    """Return the waiting frames around one, if frames that exist are on both their sides."""
-    start, end = frame, frame + 1
-    while at(waiting, start - 1):
-        start -= 1
-    while at(waiting, end):
-        end += 1
-    return range(start, end if at(exists, start - 1) and at(exists, end) else start)
 
 
 def _closes_blindly(gap: range, window: Window) -> bool:
@@ -222,16 +216,17 @@ def _closes_blindly(gap: range, window: Window) -> bool:
 
 
 def _refusal(row: str, masks: Masks) -> str:
-    needs = {
-        "predict": "after {} or more given frames",
-        "rewind": "before {} or more given frames",
-        "interpolate": "gaps of {block} or more between {} or more given frames on each side",
+    said = {
+        "predict": "after {known} or more given frames",
+        "rewind": "before {known} or more given frames",
+        "interpolate": "gaps of {gap} between {known} or more given frames on each side",
         "generate": "from nothing",
     }
-    able = [
-        f"{task} ({needs[task].format(known, block=_block(masks))})"
-        for task, known in tasks(masks).items()
-    ]
+    able = []
+    for task, (known, targets) in _abilities(masks).items():
+        longer = EXAMPLES[task].format(known="K" * known, targets="T" * (targets + 1))
+        gap = f"{targets} or more" if can_fill(longer, masks) else f"exactly {targets}"
+        able.append(f"{task} ({said[task].format(known=known, gap=gap)})")
     shown = row if len(row) <= 60 else f"{row[:60]}..."
     listed = ", ".join(able) or "do nothing"
     return f"this model was not trained to fill {shown}: it can {listed}"

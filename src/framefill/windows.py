@@ -22,21 +22,54 @@ class Window:
     row: str
     fills: tuple[int, ...] = ()
 
-    def sees_around(
-        self, frames: Sequence[int], *, before: bool = True, after: bool = True
-    ) -> bool:
-        """Say whether there are KNOWN frames before, and after, some of its frames."""
+    def knows(self, frame: int) -> bool:
+        """Say whether the model sees a frame as KNOWN."""
+        return frame in self.frames and self.row[self.frames.index(frame)] == "K"
+
+    def sees_around(self, frames: Sequence[int]) -> bool:
+        """Say whether there are KNOWN frames both before and after some of its frames."""
         known = [f for f, letter in zip(self.frames, self.row, strict=True) if letter == "K"]
-        return (
-            len(frames) > 0
-            and (not before or any(f < frames[0] for f in known))
-            and (not after or any(f > frames[-1] for f in known))
-        )
+        return bool(known) and len(frames) > 0 and min(known) < frames[0] <= frames[-1] < max(known)
 
     def draw(self, total: int) -> str:
         """Return the window as one line under a video of `total` frames: K, T, - or blank."""
         roles = dict(zip(self.frames, self.row, strict=True))
         return "".join(roles.get(position, " ") for position in range(total))
+
+
+class Frames:
+    """How far the filling of a video has come.
+
+    Attributes:
+        given: For each frame, whether the user gave it.
+        exists: Whether it is given or filled.
+        waiting: Whether it is still to be filled.
+        left: Number of frames that are still to be filled.
+    """
+
+    def __init__(self, row: str) -> None:
+        self.given = [letter == "K" for letter in row]
+        self.exists = list(self.given)
+        self.waiting = [letter == "T" for letter in row]
+        self.left = sum(self.waiting)
+
+    def fill(self, frame: int) -> None:
+        """Note that a frame is filled."""
+        self.waiting[frame], self.exists[frame] = False, True
+        self.left -= 1
+
+    def gap_around(self, frame: int, most: int) -> range:
+        """Return the waiting frames around one, if frames that exist are on both their sides.
+
+        Nothing if there are more than `most`.
+        """
+        start, end = frame, frame + 1
+        while at(self.waiting, start - 1) and end - start <= most:
+            start -= 1
+        while at(self.waiting, end) and end - start <= most:
+            end += 1
+        bounded = at(self.exists, start - 1) and at(self.exists, end)
+        return range(start, end if bounded and end - start <= most else start)
 
 
 class Front(NamedTuple):
@@ -47,68 +80,70 @@ class Front(NamedTuple):
     frame: int  # the first frame to fill
 
 
-def windows_at(part: Masks, exists: list[bool], waiting: list[bool], front: Front) -> list[Window]:
+def windows_at(part: Masks, frames: Frames, front: Front) -> list[Window]:
     """Return the windows that a scheme offers at a front, the best one first.
 
     Args:
         part: One of the schemes of a training.
-        exists: For each frame of the video, whether it is given or filled.
-        waiting: For each frame, whether it is still to be filled.
+        frames: What exists so far.
         front: Where to fill.
     """
     match part:
         case ContextMasks():
-            return _context_window(part, exists, waiting, front)
+            return [_context_window(part, frames, front)]
         case RandomMasks():
-            return _random_windows(part, exists, front)
+            return _random_windows(part, frames, front)
         case BlockMasks():
-            return _block_windows(part, exists, front)
+            return _block_windows(part, frames, front)
         case _:
             return []
 
 
-def _context_window(
-    masks: ContextMasks, exists: list[bool], waiting: list[bool], front: Front
-) -> list[Window]:
+def _context_window(masks: ContextMasks, frames: Frames, front: Front) -> Window:
     """A block of targets at the front, with all that exists around it."""
     step, length = -1 if front.backward else 1, 1
-    while length < masks.target and at(waiting, front.frame + step * length):
+    while length < masks.target and at(frames.waiting, front.frame + step * length):
         length += 1
     first = front.frame - length + 1 if front.backward else front.frame
-    frames = tuple(range(first - masks.past, first - masks.past + masks.frames))
+    places = tuple(range(first - masks.past, first - masks.past + masks.frames))
     block = range(first, first + length)
-    row = "".join("T" if f in block else "K" if at(exists, f) else "-" for f in frames)
-    return [Window(frames, row)]
+    row = "".join("T" if f in block else "K" if at(frames.exists, f) else "-" for f in places)
+    return Window(places, row)
 
 
-def _random_windows(masks: RandomMasks, exists: list[bool], front: Front) -> list[Window]:
+def _random_windows(masks: RandomMasks, frames: Frames, front: Front) -> list[Window]:
     """At most `max_known` existing frames beside the front; all other frames are targets.
 
     Those with the longest context come first.
     """
     step = -1 if front.backward else 1
     longest = 0
-    while longest < masks.max_known and at(exists, front.frame - step * (longest + 1)):
+    while longest < masks.max_known and at(frames.exists, front.frame - step * (longest + 1)):
         longest += 1
     windows = []
     for context in range(longest, min(longest, 1) - 1, -1):
         edge = front.frame - step * context
         start = edge - masks.frames + 1 if front.backward else edge
-        frames = tuple(range(start, start + masks.frames))
-        windows.append(Window(frames, "".join("K" if at(exists, f) else "T" for f in frames)))
+        places = tuple(range(start, start + masks.frames))
+        row = "".join("K" if at(frames.exists, f) else "T" for f in places)
+        windows.append(Window(places, row))
     return windows
 
 
-def _block_windows(masks: BlockMasks, exists: list[bool], front: Front) -> list[Window]:
-    """The block of targets at the front, with what exists of its past and its future."""
+def _block_windows(masks: BlockMasks, frames: Frames, front: Front) -> list[Window]:
+    """The block of targets at the front, with what exists of its past and its future.
+
+    The block has one length, so it may cover frames that were filled before, but none that were
+    given: those would be replaced by the model's own for all that it sees.
+    """
     first = front.frame - masks.target + 1 if front.backward else front.frame
-    start = first - masks.past
-    frames = tuple(range(start, start + masks.frames))
-    past = "".join("K" if at(exists, f) else "-" for f in frames[: masks.past])
-    after = frames[masks.past + masks.target :]
-    future = "".join("K" if at(exists, f) else "-" for f in after)
+    if any(at(frames.given, f) for f in range(first, first + masks.target)):
+        return []
+    places = tuple(range(first - masks.past, first - masks.past + masks.frames))
+    sides = "".join("K" if at(frames.exists, f) else "-" for f in places)
+    past, future = sides[: masks.past], sides[masks.past + masks.target :]
     rows = [past + "T" * masks.target + side for side in (future, "-" * masks.future)]
-    return [Window(frames, row) for row in dict.fromkeys(rows)]
+    return [Window(places, row) for row in dict.fromkeys(rows)]
 
 
 def nearly_allowed(part: Masks, row: str) -> bool:

@@ -4,6 +4,7 @@ Only what the official code reads is read; its defaults for keys that old files 
 (mcvd-pytorch, `getattr` calls in models/, runners/ncsn_runner.py and main.py).
 """
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -227,8 +228,8 @@ def _masks(official: Official) -> BlockMasks:
 
 
 def _network(official: Official, size: int) -> Network:
-    multipliers = tuple(value_of(official, "model.ch_mult", list))
-    resolutions = value_of(official, "model.attn_resolutions", list)
+    multipliers = _whole_numbers(official, "model.ch_mult")
+    resolutions = _whole_numbers(official, "model.attn_resolutions")
     head_width = value_of(official, "model.n_head_channels", int)
     shape: dict[str, Any] = {
         "width": value_of(official, "model.ngf", int),
@@ -249,6 +250,13 @@ def _network(official: Official, size: int) -> Network:
     if spatin:
         return SpatinConfig(**shape, hidden=hidden, told_past=told_past)
     return ConcatConfig(**shape, told_past=told_past)
+
+
+def _whole_numbers(official: Official, key: str) -> tuple[int, ...]:
+    values = value_of(official, key, list)
+    if wrong := [value for value in values if type(value) is not int]:
+        raise InputError(f"config key {key} holds {reprlib.repr(wrong[0])}: expected whole numbers")
+    return tuple(values)
 
 
 def _sampler(official: Official) -> SamplerConfig:
@@ -287,5 +295,5 @@ def value_of(official: Official, key: str, kind: Any, default: Any = _REQUIRED) 
     if value is not default and (
         not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
     ):
-        raise InputError(f"config key {key} is {value!r}: expected {kinds[0].__name__}")
+        raise InputError(f"config key {key} is {reprlib.repr(value)}: expected {kinds[0].__name__}")
     return value

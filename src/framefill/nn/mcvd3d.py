@@ -18,7 +18,7 @@ from framefill.masks import Masks
 from framefill.nn.checks import check_hidden
 from framefill.nn.config2d import UNetConfig, blocks_of, parts_of, started
 from framefill.nn.denoisers import ConcatDenoiser, SpatinDenoiser
-from framefill.nn.layers import LevelEmbedding, SelfAttention
+from framefill.nn.layers import LevelEmbedding, SelfAttention, single_on_cpu
 from framefill.nn.spatin import SpatinNorm
 from framefill.nn.unet import UNet
 from framefill.nn.unet2d import group_norm
@@ -60,9 +60,20 @@ class SeparableConv(nn.Module):
         return rearrange(lines, "(b h w) c f -> b c f h w", h=height, w=width)
 
 
-def conv3d(channels: int, out: int, window: int) -> nn.Conv3d:
+class Conv3d(nn.Conv3d):
+    """A convolution over volumes, in float32 on CPUs.
+
+    In bfloat16 torch computes wrong gradients there for volumes two frames deep (2.13).
+    """
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """Return features [b out f h w]."""
+        return single_on_cpu(super().forward, volume)
+
+
+def conv3d(channels: int, out: int, window: int) -> Conv3d:
     """Return a convolution that keeps the size."""
-    return nn.Conv3d(channels, out, window, padding=window // 2)
+    return Conv3d(channels, out, window, padding=window // 2)
 
 
 class SpaceTimeAttention(nn.Module):

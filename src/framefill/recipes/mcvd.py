@@ -1,8 +1,8 @@
 """MCVD's published settings (mcvd-pytorch, configs/*.yml).
 
 The checkpoints of the paper were trained with some of these files changed on the command line
-(example_scripts/final/training_scripts.sh); a recipe says which file it is, and what was changed.
-A name without a suffix is the paper's own setting.
+(example_scripts/final/training_scripts.sh); a recipe says which file it is and what was changed,
+or what of it is ours.
 """
 
 from framefill.config import Config, DataConfig, LogConfig, OptimConfig
@@ -38,6 +38,7 @@ def mcvd(
         loss=MaskedLoss(reduction="half_sum"),
         sampler=Ddpm(steps=100),
         optim=OptimConfig(steps=3_000_001, batch=batch, lr=lr, warmup=warmup),
+        precision="float32",
         log=LogConfig(save_every=1000, sample_every=50_000),
     )
 
@@ -74,8 +75,8 @@ def _concat(width: int, head_width: int | None = None) -> ConcatConfig:
     return ConcatConfig(width=width, head_width=head_width or width)
 
 
-def _spatin(width: int, hidden: int) -> SpatinConfig:
-    return SpatinConfig(width=width, head_width=width, hidden=hidden)
+def _spatin(width: int, hidden: int, head_width: int | None = None) -> SpatinConfig:
+    return SpatinConfig(width=width, head_width=head_width or width, hidden=hidden)
 
 
 def _small(attention: tuple[int, ...], dropout: float) -> ConcatConfig:
@@ -144,17 +145,17 @@ KTH = {
         "kth64_big + num_frames_cond=num_frames_future=5, masks 0.5",
     ),
     "kth-spatin": Recipe(
-        lambda: _kth(_spatin(192, 192), _all_tasks(5, 5, 5)),
+        lambda: _kth(_spatin(192, 192, head_width=96), _all_tasks(5, 5, 5)),
         "KTH actions, all tasks",
-        "kth64_big_spade + ngf=192, n_head_channels=192, spade_dim=192, frames and masks as above",
+        "network of kth-spatin-prediction, frames and masks of kth-concat: ours",
     ),
     "kth-concat-prediction": Recipe(
         lambda: _kth(_concat(96), _prediction(10, 5)), "KTH actions, prediction", "kth64_big"
     ),
     "kth-spatin-prediction": Recipe(
-        lambda: _kth(_spatin(192, 192), _prediction(10, 5)),
+        lambda: _kth(_spatin(192, 192, head_width=96), _prediction(10, 5)),
         "KTH actions, prediction",
-        "kth64_big_spade + ngf=192, n_head_channels=192, spade_dim=192",
+        "kth64_big_spade + ngf=192, spade_dim=192",
     ),
     "kth-spatin-96": Recipe(
         lambda: _kth(_spatin(96, 128), _prediction(10, 5)),
@@ -172,7 +173,7 @@ BAIR = {
     "bair-spatin": Recipe(
         lambda: _bair(_spatin(192, 128), _all_tasks(1, 5, 1)),
         "BAIR robot pushing, all tasks",
-        "bair_big_spade + ngf=192, n_head_channels=192, frames and masks as above",
+        "network of bair-spatin-prediction, frames and masks of bair-concat: ours",
     ),
     "bair-concat-prediction": Recipe(
         lambda: _bair(_concat(192), _prediction(2, 5)),
