@@ -22,6 +22,7 @@ from framefill.nn.config import ConcatConfig, Mcvd3dConfig, SpatinConfig
 from framefill.pndm import Pndm
 from framefill.recipes import recipe
 from framefill.sampling import Ddim, Ddpm
+from framefill.schedule import TableSchedule
 
 
 @pytest.fixture
@@ -164,6 +165,9 @@ REFUSED = [
     ("model.ngf", 16, "is not what"),
     ("model.num_res_blocks", 2, "is not what"),
     ("model.spade", True, "is not what"),
+    ("model.ch_mult", ["1", "2"], "ch_mult holds '1'"),
+    ("model.ch_mult", [[1]], "ch_mult holds a list"),
+    ("model.attn_resolutions", [None], "attn_resolutions holds None"),
 ]
 
 
@@ -197,6 +201,41 @@ def _misshapen(states: list[Any]) -> None:
     states[4]["unet.all_modules.3.Conv_0.weight"] = torch.zeros(8, 8, 1, 1)
 
 
+FIRST = "unet.all_modules.3.Conv_0.weight"
+
+
+def _numbered(states: list[Any]) -> None:
+    states[4][7] = states[4].pop(FIRST)
+
+
+def _sparse(states: list[Any]) -> None:
+    states[4][FIRST] = states[4][FIRST].to_sparse()
+
+
+def _whole_numbers(states: list[Any]) -> None:
+    states[4][FIRST] = states[4][FIRST].long()
+
+
+def _complex(states: list[Any]) -> None:
+    states[4][FIRST] = states[4][FIRST].to(torch.complex64)
+
+
+def _not_a_number(states: list[Any]) -> None:
+    states[4][FIRST][0] = torch.nan
+
+
+def _huge_view(states: list[Any]) -> None:
+    states[4][FIRST] = torch.zeros(1, dtype=torch.float16).expand(40_000, 40_000)
+
+
+def _flat_matrix(states: list[Any]) -> None:
+    states[4]["unet.all_modules.6.NIN_0.W"] = torch.zeros(16)
+
+
+def _no_number(states: list[Any]) -> None:
+    states[4]["unet.all_modules.x.weight"] = torch.zeros(1)
+
+
 def _no_average(states: list[Any]) -> list[Any]:
     return states[:4]
 
@@ -218,6 +257,14 @@ def _bare_state(states: list[Any]) -> Any:
         (_no_average, "no averaged weights"),
         (_no_tensor, "is no tensor"),
         (_bare_state, "no list of states"),
+        (_numbered, "7 is no tensor"),
+        (_sparse, "is no tensor of plain"),
+        (_whole_numbers, "is no tensor of plain"),
+        (_complex, "is no tensor of plain"),
+        (_not_a_number, "holds NaN"),
+        (_huge_view, "Conv_0.weight is [40000, 40000]"),
+        (_flat_matrix, "NIN_0.W is [16]"),
+        (_no_number, "all_modules.x.weight"),
     ],
 )
 def test_checkpoints_that_are_not_whole_are_refused(
@@ -263,6 +310,11 @@ def test_hostile_and_broken_files_are_refused(official: Path, how: str) -> None:
         ("x" * 2_000_000, "too large"),
         (None, "can't be read"),
         ("data: 3\nmodel: {}", "data holds no settings"),
+        ("a: 2001-99-99", "is no YAML"),
+        ('a: !!int ""', "is no YAML"),
+        ("a: !!bool maybe", "is no YAML"),
+        ("a: !!timestamp x", "is no YAML"),
+        ("data: {image_size: 16, channels: 1}\nmodel: {arch: []}", "arch is"),
     ],
 )
 def test_configs_that_are_none_are_refused(official: Path, text: str | None, message: str) -> None:
@@ -282,6 +334,42 @@ def test_the_last_norm_of_very_old_checkpoints_is_found(official: Path) -> None:
     change_states(official, without_a_name)
     after = from_mcvd(official / "checkpoint_4.pt").network.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_shared_parts_of_a_config_do_not_blow_up(official: Path) -> None:
+    levels = ["x0: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    levels += [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]" for i in range(1, 12)]
+    text = "\n".join([*levels, "data: {image_size: 16, channels: 1}", "model: {arch: *x11}"])
+    (official / "config.yml").write_text(text)
+    with pytest.raises(InputError, match=r"model.arch is") as refusal:
+        from_mcvd(official / "checkpoint_4.pt")
+    assert len(str(refusal.value)) < 500
+
+
+def test_options_of_one_way_are_refused_on_the_other(official: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    from_mcvd(official / "checkpoint_4.pt").save(model)
+    command = ["convert", "mcvd", str(model), "--out", str(tmp_path / "checkpoint_1.pt")]
+    assert main([*command, "--weights", "last"]) == 2
+    assert main([*command, "--config-yml", "nowhere.yml"]) == 2
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limits": (-2.0, 2.0)},
+        {"schedule": TableSchedule(kind="cosine")},
+        {"schedule": TableSchedule(levels=500)},
+        {"keep_noise": False},
+    ],
+    ids=str,
+)
+def test_models_that_would_mean_something_else_there_are_refused(change: dict[str, Any]) -> None:
+    config = recipe("smmnist-3d").model()
+    official_config(config)
+    with pytest.raises(InputError, match=r"no model with this diffusion|key model"):
+        official_config(replace(config, diffusion=replace(config.diffusion, **change)))
 
 
 def test_nothing_is_overwritten(official: Path, tmp_path: Path) -> None:

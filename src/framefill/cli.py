@@ -210,18 +210,21 @@ def convert(
     """Convert an official checkpoint to a model, or a model to an official checkpoint.
 
     Args:
-        kind: Whose checkpoint.
+        kind: Whose checkpoint: mcvd.
         source: The checkpoint, checkpoint_*.pt; or a model folder or run folder, for the way back.
         out: The new model folder; or the new checkpoint, checkpoint_STEP.pt.
         config_yml: The checkpoint's config.yml; none: the one beside it.
         weights: The moving average of the weights, or the last ones.
         overwrite: Replace what is there already.
     """
-    del kind  # one so far
     if source.is_dir():
+        if config_yml is not None or weights != "average":
+            raise InputError("--config-yml and --weights are for checkpoints, not for models")
         written = to_mcvd(load(source).model, out, overwrite=overwrite)
         _say(f"wrote {', '.join(map(str, written))}; set data.dataset in {written[-1]}")
         return
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another folder for --out or pass --overwrite")
     model = from_mcvd(source, config_yml, weights=weights)
     model.save(out, overwrite=overwrite)
     _say(f"wrote {out}; it can {', '.join(model.tasks)}")

@@ -6,7 +6,9 @@ own. Official checkpoints hold states under three prefixes: `module.` (DataParal
 both.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +59,8 @@ def _renewed(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 
     It is the one norm that stands in the list itself, before the last convolution.
     """
-    indices = [int(name.split(".")[1]) for name in parameters if name.startswith("all_modules.")]
-    norm = f"all_modules.{max(indices, default=0) - 1}"
+    found = (re.match(r"all_modules\.(\d{1,6})\.", name) for name in parameters)
+    norm = f"all_modules.{max((int(match[1]) for match in found if match), default=0) - 1}"
     return {
         name.replace(f"{norm}.", f"{norm}.Norm_0.") if name in _layer_names(norm) else name: value
         for name, value in parameters.items()
@@ -86,8 +88,7 @@ def _renamings(network: BlockDenoiser) -> Iterator[Renaming]:
         for position, step in enumerate(getattr(network.unet, part)):
             if isinstance(step, Step):
                 yield from _step(name, f"unet.{part}.{position}", step)
-    head = network.unet.head
-    assert isinstance(head, Head)
+    head = cast(Head, network.unet.head)
     yield from _norm(f"{name()}.Norm_0", "unet.head.norm", head.norm)
     yield from _convolution(name(), "unet.head.conv", head.conv)
 
@@ -117,8 +118,8 @@ def _residual(official: str, ours: str, block: BigGanBlock) -> Iterator[Renaming
 
 
 def _modulated(official: str, ours: str, norm: nn.Module) -> Iterator[Renaming]:
-    assert isinstance(norm, ModulatedNorm)
-    yield from _norm(f"{official}.Norm_0", f"{ours}.norm", norm.norm)
+    modulated = cast(ModulatedNorm, norm)
+    yield from _norm(f"{official}.Norm_0", f"{ours}.norm", modulated.norm)
     yield from layer_renamings(f"{official}.Dense_0", f"{ours}.modulation")
 
 

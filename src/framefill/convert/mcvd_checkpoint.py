@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from framefill.convert.mcvd import mcvd_weights, official_weights
 from framefill.convert.mcvd_config import model_config, official_config
@@ -24,7 +24,14 @@ from framefill.schedule import TableSchedule
 
 Weights = Literal["average", "last"]
 CONFIG_NAME, MAX_CONFIG_BYTES = "config.yml", 1_000_000
-UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
+UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+BAD_YAML = (  # the last ones are for scalars that are tagged as what they are not
+    *(yaml.YAMLError, UnicodeDecodeError, RecursionError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
 
 
 def from_mcvd(
@@ -47,9 +54,8 @@ def from_mcvd(
     parameters = _parameters(states, weights, checkpoint)
     with torch.device("meta"):
         blueprint = ours.build()
-    assert isinstance(blueprint, BlockDenoiser)
     try:
-        converted = mcvd_weights(blueprint, parameters)
+        converted = mcvd_weights(_blocks(blueprint), parameters)
     except InputError as error:
         raise InputError(f"{checkpoint} is not what {config} describes: {error}") from None
     network = ours.build()
@@ -81,9 +87,9 @@ def to_mcvd(model: Model, out: Path, *, overwrite: bool = False) -> list[Path]:
         raise InputError(f"{out} is no name for a checkpoint: choose one that ends in .pt")
     if config.exists() and not overwrite:
         raise InputError(f"{config} exists: choose another folder for --out or pass --overwrite")
-    assert isinstance(model.network, BlockDenoiser)
     average = {
-        name: value.detach().cpu() for name, value in official_weights(model.network).items()
+        name: value.detach().cpu()
+        for name, value in official_weights(_blocks(model.network)).items()
     }
     state = {f"module.{name}": value for name, value in (_buffers(model) | average).items()}
     fresh = torch.optim.Adam([torch.zeros(1) for _ in average], lr=official["optim"]["lr"])
@@ -108,8 +114,9 @@ def read_config(path: Path) -> Mapping[str, Any]:
             f"{path} can't be read ({error.strerror}): give the checkpoint's config.yml with "
             "--config-yml"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    except BAD_YAML as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path} is no YAML: {reason}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path} holds no settings: give MCVD's config.yml")
     return data
@@ -133,15 +140,32 @@ def _parameters(states: list[Any], weights: Weights, checkpoint: Path) -> dict[s
     if weights == "average" and (len(states) < 5 or not isinstance(states[4], dict)):
         raise InputError(f"{checkpoint} holds no averaged weights: pass --weights last")
     parameters = states[4] if weights == "average" else states[0]
-    if wrong := [name for name, value in parameters.items() if not isinstance(value, Tensor)]:
-        raise InputError(f"{checkpoint}: {wrong[0]} is no tensor")
+    for name, value in parameters.items():
+        if not isinstance(name, str) or not _is_plain(value):
+            raise InputError(f"{checkpoint}: {name} is no tensor of plain floating-point numbers")
     return parameters
+
+
+def _is_plain(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_floating_point()
+    )
+
+
+def _blocks(network: nn.Module) -> BlockDenoiser:
+    if not isinstance(network, BlockDenoiser):
+        raise InputError("only networks like MCVD's have an official form")
+    return network
 
 
 def _buffers(model: Model) -> dict[str, Tensor]:
     """Return the noise levels as the official network stores them, noisiest first."""
     schedule = model.config.diffusion.schedule
-    assert isinstance(schedule, TableSchedule)
+    if not isinstance(schedule, TableSchedule):
+        raise InputError("only tables of noise levels have an official form")
     alphas = schedule.alpha_squared.flip(0)
     betas = 1 - alphas[:-1] / alphas[1:]
     named = {"betas": betas, "alphas": alphas[:-1], "alphas_prev": alphas[1:], "unet.sigmas": betas}

@@ -4,9 +4,8 @@ Only what the official code reads is read; its defaults for keys that old files 
 (mcvd-pytorch, `getattr` calls in models/, runners/ncsn_runner.py and main.py).
 """
 
-import reprlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from framefill.diffusion import Diffusion
@@ -65,20 +64,31 @@ def model_config(official: Official) -> ModelConfig:
 def official_config(config: ModelConfig) -> dict[str, Any]:
     """Return the official config of a model: the inverse of `model_config`.
 
-    What a model does not say is as in the published files. The name of the dataset is "unknown".
+    What a model does not say is as in the published files. The name of the dataset is "unknown";
+    a sampler that the official code lacks becomes DDPM in 100 steps.
 
     Raises:
         InputError: the official code has no such model.
     """
-    masks, network, diffusion = config.masks, config.network, config.diffusion
+    masks, network, schedule = config.masks, config.network, config.diffusion.schedule
     if not isinstance(masks, BlockMasks) or not isinstance(network, Network):
         raise InputError("only models with MCVD's masks and networks have an official form")
-    schedule, plain = diffusion.schedule, Diffusion(labels="countdown", keep_noise=True)
-    same = replace(diffusion, schedule=plain.schedule, limits=plain.limits)
-    if same != plain or not isinstance(schedule, TableSchedule) or schedule.levels != LEVELS:
-        raise InputError("the official code has no such noise levels or predictions")
-    if config.height != config.width or config.normaliser != Normaliser():
-        raise InputError("the official code knows square frames of 8 bits only")
+    if config.height != config.width or not isinstance(schedule, TableSchedule):
+        raise InputError("the official code knows square frames and tables of noise levels only")
+    official = _official(config, masks, network, schedule)
+    # How frames are filled may be chosen anew there; what the network means may not.
+    again = replace(model_config(official), sampler=config.sampler, guidance=config.guidance)
+    if again != config:
+        changed = [
+            f.name for f in fields(config) if getattr(again, f.name) != getattr(config, f.name)
+        ]
+        raise InputError(f"the official code has no model with this {' and '.join(changed)}")
+    return official
+
+
+def _official(
+    config: ModelConfig, masks: BlockMasks, network: Network, schedule: TableSchedule
+) -> dict[str, Any]:
     return {
         "training": {"L1": False, "batch_size": 64, "n_iters": 3_000_001, "n_epochs": 1_000_000}
         | {"snapshot_freq": 50_000, "sample_freq": 50_000, "val_freq": 100, "log_freq": 50}
@@ -255,7 +265,7 @@ def _network(official: Official, size: int) -> Network:
 def _whole_numbers(official: Official, key: str) -> tuple[int, ...]:
     values = value_of(official, key, list)
     if wrong := [value for value in values if type(value) is not int]:
-        raise InputError(f"config key {key} holds {reprlib.repr(wrong[0])}: expected whole numbers")
+        raise InputError(f"config key {key} holds {_shown(wrong[0])}: expected whole numbers")
     return tuple(values)
 
 
@@ -273,6 +283,12 @@ def _sampler(official: Official) -> SamplerConfig:
             return Pndm(steps=steps, as_published=True, clip=clip)
         case version:
             raise InputError(f"config key model.version is {version}: use DDPM, DDIM or FPNDM")
+
+
+def _shown(value: Any) -> str:
+    """Say what a value is, in short: a list may hold itself a thousand times over."""
+    plain = isinstance(value, str | int | float | bool | None)
+    return repr(value)[:80] if plain else f"a {type(value).__name__}"
 
 
 _REQUIRED = object()
@@ -295,5 +311,5 @@ def value_of(official: Official, key: str, kind: Any, default: Any = _REQUIRED) 
     if value is not default and (
         not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
     ):
-        raise InputError(f"config key {key} is {reprlib.repr(value)}: expected {kinds[0].__name__}")
+        raise InputError(f"config key {key} is {_shown(value)}: expected {kinds[0].__name__}")
     return value

@@ -61,13 +61,21 @@ def rename(
         raise InputError(f"the checkpoint has more than the network: {_few(unknown)}")
     weights = {}
     for renaming in renamings:
+        _check_shapes(official, renaming, expected[renaming.ours])
         value = renaming.join([official[name].to(torch.float32) for name in renaming.official])
-        shape = expected[renaming.ours].shape
-        if value.shape != shape:
-            found = f"{renaming.official[0]} is {list(value.shape)} here and {list(shape)}"
-            raise InputError(f"{found} in the network: is the architecture right?")
+        if not value.isfinite().all():
+            raise InputError(f"{renaming.official[0]} holds NaN or infinite values: a damaged run?")
         weights[renaming.ours] = value.contiguous()
     return weights
+
+
+def _check_shapes(official: Mapping[str, Tensor], renaming: Renaming, ours: Tensor) -> None:
+    """Refuse official tensors of other shapes than ours is split into, before they are copied."""
+    blueprint = torch.empty(ours.shape, device="meta")
+    for name, part in zip(renaming.official, renaming.split(blueprint), strict=True):
+        if official[name].shape != part.shape:
+            found = f"{name} is {list(official[name].shape)} here and {list(part.shape)}"
+            raise InputError(f"{found} in the network: is the architecture right?")
 
 
 def rename_back(ours: Mapping[str, Tensor], renamings: Sequence[Renaming]) -> dict[str, Tensor]:

@@ -79,11 +79,18 @@ def _attention(official: str, ours: str, heads: int) -> Iterator[Renaming]:
         rows = tensors[0].flatten(1) if tensors[0].dim() > 1 else tensors[0]
         return rows.reshape(heads, 3, -1, *rows.shape[1:]).transpose(0, 1).flatten(0, 2)
 
+    def by_head(whole: Tensor) -> list[Tensor]:
+        rows = whole.reshape(3, heads, -1, *whole.shape[1:]).transpose(0, 1).flatten(0, 2)
+        return [rows.unsqueeze(-1) if rows.dim() > 1 else rows]
+
     def flat(tensors: list[Tensor]) -> Tensor:
         return torch.flatten(tensors[0], 1)
 
+    def windowed(whole: Tensor) -> list[Tensor]:
+        return [whole.unsqueeze(-1)]
+
     yield from layer_renamings(f"{official}.norm", f"{ours}.norm")
-    yield Renaming((f"{official}.qkv.weight",), f"{ours}.qkv.weight", by_matrix)
-    yield Renaming((f"{official}.qkv.bias",), f"{ours}.qkv.bias", by_matrix)
-    yield Renaming((f"{official}.proj_out.weight",), f"{ours}.out.weight", flat)
+    yield Renaming((f"{official}.qkv.weight",), f"{ours}.qkv.weight", by_matrix, by_head)
+    yield Renaming((f"{official}.qkv.bias",), f"{ours}.qkv.bias", by_matrix, by_head)
+    yield Renaming((f"{official}.proj_out.weight",), f"{ours}.out.weight", flat, windowed)
     yield Renaming((f"{official}.proj_out.bias",), f"{ours}.out.bias")
