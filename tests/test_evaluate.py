@@ -12,7 +12,7 @@ from framefill.cli import main
 from framefill.config import Config
 from framefill.data.videos import VideosConfig
 from framefill.errors import InputError
-from framefill.evaluate import data_of, evaluate, example_rows
+from framefill.evaluate import Scoring, data_of, evaluate, example_rows
 from framefill.fill import load
 from framefill.masks import BlockMasks, RandomMasks
 from framefill.metrics.scores import score
@@ -32,8 +32,14 @@ def digits() -> tuple[Model, Config]:
 def test_scores_do_not_depend_on_the_batch(digits: tuple[Model, Config]) -> None:
     model, config = digits
     one, many = (
-        evaluate(model, config.data, ROW, clips=3, settings=Settings(samples=2, steps=2, batch=b))
-        for b in (2, 16)
+        evaluate(
+            model,
+            config.data,
+            ROW,
+            scoring=Scoring(clips=3),
+            settings=Settings(samples=2, steps=2, batch=batch),
+        )
+        for batch in (1, 16)
     )
     # One grey level may differ, where a convolution rounds otherwise in another batch.
     for metric in ("psnr", "ssim"):
@@ -47,12 +53,61 @@ def test_only_targets_are_scored_and_baselines_are_what_they_say(
 ) -> None:
     model, config = digits
     settings = Settings(samples=1, steps=2)
-    found = evaluate(model, config.data, "KKT", clips=2, settings=settings, ssim="channels")
+    scoring = Scoring(clips=2, ssim="channels")
+    found = evaluate(model, config.data, "KKT", scoring=scoring, settings=settings)
     source = config.data.clips(frames=3, split="test", seed=0)
     truth = np.stack([source[0], source[1]])
     copied = score(truth[:, 2:], truth[:, None, 1:2], data_range=255)
     assert found.baselines["copy last"] == copied
     assert found.model.videos == 2
+
+
+def test_no_more_trajectories_are_filled_at_once_than_asked_for(
+    digits: tuple[Model, Config],
+) -> None:
+    model, config = digits
+    sizes = []
+
+    class Watched(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model.network
+
+        def forward(self, canvas, labels, roles):
+            sizes.append(len(canvas))
+            return self.inner(canvas, labels, roles)
+
+    watched = Model(Watched(), replace(model.config, guidance=1.0))
+    settings = Settings(samples=5, steps=1, batch=3)
+    evaluate(watched, config.data, ROW, scoring=Scoring(clips=2), settings=settings)
+    assert max(sizes) == 3
+
+
+def test_scores_are_of_what_the_model_gave_not_of_whole_numbers(
+    digits: tuple[Model, Config],
+) -> None:
+    model, config = digits
+    seen = []
+    evaluate(
+        model,
+        config.data,
+        ROW,
+        scoring=Scoring(clips=1),
+        settings=Settings(samples=1, steps=2),
+        show=lambda truth, filled: seen.append(filled),
+    )
+    assert seen[0].dtype == np.float32
+    assert (seen[0] % 1 != 0).any()
+
+
+def test_digits_are_compared_in_black_and_white(digits: tuple[Model, Config]) -> None:
+    model, config = digits
+    assert Scoring().ssim_for(model.config, config.data) == "binary_bytes"
+    assert Scoring().ssim_for(model.config, VideosConfig()) == "grey_bytes"
+    assert Scoring(ssim="channels").ssim_for(model.config, config.data) == "channels"
+    counts = replace(model.config.normaliser, dtype="uint16")
+    deep = replace(model.config, normaliser=counts)
+    assert Scoring().ssim_for(deep, VideosConfig()) == "channels"
 
 
 def test_rows_without_given_frames_have_no_scores(digits: tuple[Model, Config]) -> None:
@@ -66,6 +121,7 @@ def test_rows_without_given_frames_have_no_scores(digits: tuple[Model, Config]) 
     [
         BlockMasks(past=2, target=3, future=2, drop_past=0.5, drop_future=0.5),
         RandomMasks(frames=9, max_known=3),
+        RandomMasks(frames=2, max_known=1),
     ],
     ids=str,
 )
@@ -98,11 +154,12 @@ def test_the_command_writes_scores_and_sheets(
     table = capsys.readouterr().out
     assert "best of 2" in table
     assert "linear" in table
-    assert (out / f"{ROW}.png").is_file()
-    assert (out / "TTT.png").is_file()
+    assert (out / f"0-{ROW}.png").is_file()
+    assert (out / "1-TTT.png").is_file()
     written = json.loads((out / "scores.json").read_text())
     assert [row["row"] for row in written["rows"]] == [ROW]
     assert written["settings"]["steps"] == 2
+    assert written["ssim"] == "grey_bytes"
     assert main(command) == 2, "it must not write into a folder that is there"
     assert "exists" in capsys.readouterr().err
 

@@ -21,11 +21,16 @@ from framefill.data.video import Video
 from framefill.data.write import check_target
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import InputError
-from framefill.evaluate import data_of, evaluate_into, example_rows, print_evaluations
+from framefill.evaluate import (
+    data_of,
+    evaluate_into,
+    example_rows,
+    print_evaluations,
+)
 from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
 from framefill.metrics.lpips import load_lpips
-from framefill.options import AskOptions, FillOptions, InputOptions
+from framefill.options import AskOptions, FillOptions, Fit, InputOptions
 from framefill.parsing import parse_command, parse_frames
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
@@ -160,6 +165,7 @@ def evaluate(
     data: Path | None = None,
     roles: tuple[str, ...] = (),
     clips: int = 64,
+    fit: Fit = "none",
     ssim: Literal["grey_bytes", "binary_bytes", "channels"] | None = None,
     alexnet: Path | None = None,
     lpips: Path | None = None,
@@ -174,25 +180,22 @@ def evaluate(
         roles: Rows to fill, one letter per frame: K given, T filled in and scored. None: one row
             for each task that the model was trained for.
         clips: Number of clips.
-        ssim: Of 8-bit gray frames as in MCVD's evaluation (the default for 8-bit frames), of
-            frames rounded to black and white as there for moving digits, or of each channel.
+        fit: Convert videos of another size to the model's: stretch, or crop to the middle.
+        ssim: Of 8-bit gray frames as in MCVD's evaluation, of frames rounded to black and white
+            as there for moving digits, or of each channel. None: what suits the data.
         alexnet: AlexNet's weights, for LPIPS.
         lpips: The linear weights of LPIPS.
         fill: How frames are filled.
     """
     loaded = load(model).model
-    rows = list(roles) or [
-        row for task, row in example_rows(loaded.config.masks).items() if task in loaded.tasks
-    ]
+    perceptual = load_lpips(alexnet, lpips) if alexnet or lpips else None
     evaluations = evaluate_into(
         out,
         loaded,
-        data_of(model, data, loaded.config),
-        rows,
-        clips=clips,
+        data_of(model, data, loaded.config, fit=fit),
+        roles or tuple(example_rows(loaded.config.masks).values()),
+        scoring=Scoring(clips=clips, ssim=ssim, lpips=perceptual),
         settings=Settings(**fill.options()),
-        ssim=ssim,
-        lpips=load_lpips(alexnet, lpips) if alexnet or lpips else None,
         say=_say,
     )
     print_evaluations(evaluations, Console())
@@ -301,7 +304,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
         plan,
         recipes,
         convert,
-        evaluate,
         evaluate,
     )
 }

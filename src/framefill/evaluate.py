@@ -1,9 +1,10 @@
 """Scores of a model on held-out clips, beside those of fillings that need no model."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from framefill.config import DataConfig, read_config
+from framefill.data.digits import DigitsConfig
 from framefill.data.sheet import SheetRow, save_sheet
 from framefill.data.videos import VideosConfig
 from framefill.data.write import to_pixels
@@ -29,7 +31,8 @@ from framefill.metrics.scores import (
     measure,
     summarise,
 )
-from framefill.model import Model, ModelConfig
+from framefill.model import Model, ModelConfig, SamplerConfig
+from framefill.planning import tasks
 from framefill.randomness import generator_for
 from framefill.roles import check_row
 from framefill.run import Run
@@ -37,6 +40,8 @@ from framefill.serialise import to_data, write_json
 from framefill.settings import Settings
 
 Clips = Shaped[np.ndarray, "n f h w c"]
+Samples = Shaped[np.ndarray, "n k f h w c"]
+Fit = Literal["none", "stretch", "crop"]
 Values = dict[MetricName, Float64[np.ndarray, "_ _"]]
 BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
     "copy last": copy_last,
@@ -64,47 +69,75 @@ class Evaluation:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """What is scored, and how.
+
+    Args:
+        clips: Number of held-out clips.
+        ssim: See `framefill.metrics.scores.score`; None: "binary_bytes" for moving digits, as in
+            MCVD's evaluation, "grey_bytes" for other 8-bit frames, "channels" for the rest.
+        lpips: See there.
+    """
+
+    clips: int = 64
+    ssim: SsimConvention | None = None
+    lpips: FrameMetric | None = None
+
+    def __post_init__(self) -> None:
+        if self.clips < 1:
+            raise InputError(f"clips {self.clips} must be at least 1")
+
+    def ssim_for(self, config: ModelConfig, data: DataConfig) -> SsimConvention:
+        """Return what SSIM is computed of."""
+        if self.ssim is not None:
+            return self.ssim
+        if config.normaliser.dtype != "uint8" or config.channels not in (1, 3):
+            return "channels"
+        return "binary_bytes" if isinstance(data, DigitsConfig) else "grey_bytes"
+
+
 def example_rows(masks: Masks) -> dict[str, str]:
     """Return one row for each task that a model trained with these masks can do."""
     if isinstance(masks, BlockMasks | ContextMasks):
         past, target, future = "K" * masks.past, "T" * masks.target, "K" * masks.future
     else:
         third = max(1, masks.frames // 3)
-        past, target, future = "K" * third, "T" * (masks.frames - 2 * third), "K" * third
-    return {
+        past, target, future = "K" * third, "T" * max(1, masks.frames - 2 * third), "K" * third
+    rows = {
         "predict": past + target,
         "rewind": target + future,
         "interpolate": past + target + future,
         "generate": "T" * masks.frames,
     }
+    return {task: row for task, row in rows.items() if task in tasks(masks)}
 
 
-def data_of(source: Path, data: Path | None, config: ModelConfig) -> DataConfig:
+def data_of(
+    source: Path, data: Path | None, config: ModelConfig, *, fit: Fit = "none"
+) -> DataConfig:
     """Return where a model's held-out clips come from.
 
     Args:
         source: The model; a run folder knows its data.
         data: Folder to take them from instead; without a run, one with videos in test/.
         config: The model's configuration.
+        fit: For videos of another size than the model's.
 
     Raises:
         InputError: there is neither a run nor a folder.
     """
     run = Run(source)
     if run.config.is_file() and run.model.is_dir():
-        trained_on = read_config(run.config).data
-        return trained_on if data is None else replace(trained_on, path=data)
+        found = read_config(run.config).data
+        if isinstance(found, VideosConfig) and fit != "none":
+            found = replace(found, fit=fit)
+        return found if data is None else replace(found, path=data)
     if data is None:
         raise InputError(f"{source} is no run, which knows its data: give a folder with --data")
     return VideosConfig(
-        path=data, height=config.height, width=config.width, channels=config.channels
+        path=data, height=config.height, width=config.width, channels=config.channels, fit=fit
     )
-
-
-def ssim_for(config: ModelConfig) -> SsimConvention:
-    """Return what SSIM is computed of, unless told otherwise."""
-    pictures = config.normaliser.dtype == "uint8" and config.channels in (1, 3)
-    return "grey_bytes" if pictures else "channels"
 
 
 def evaluate(
@@ -112,10 +145,9 @@ def evaluate(
     data: DataConfig,
     row: str,
     *,
-    clips: int = 64,
+    scoring: Scoring = Scoring(),
     settings: Settings = Settings(samples=4),
-    ssim: SsimConvention | None = None,
-    lpips: FrameMetric | None = None,
+    show: Callable[[Clips, Samples], None] = lambda truth, filled: None,
 ) -> Evaluation:
     """Fill a row's targets in held-out clips and score them.
 
@@ -123,11 +155,9 @@ def evaluate(
         model: The model; it is moved to the device of the settings.
         data: Where the clips come from; those of its split "test".
         row: The roles of each clip's frames, with frames that are given.
-        clips: Number of clips.
-        settings: How to fill; `samples` trajectories of each clip.
-        ssim: See `framefill.metrics.scores.score`; None: "grey_bytes" for 8-bit frames of 1 or 3
-            channels, "channels" for others.
-        lpips: See there.
+        scoring: How many clips, and what of.
+        settings: How to fill; `samples` trajectories of each clip, `batch` of them at once.
+        show: Called with some clips and their trajectories, floats in the user's units.
 
     Raises:
         InputError: the row gives nothing to compare with, or the model can't fill it.
@@ -135,102 +165,82 @@ def evaluate(
     check_row(row)
     if "K" not in row:
         raise InputError(f"{row} has no given frames: what comes from nothing has no true frames")
-    if clips < 1:
-        raise InputError(f"clips {clips} must be at least 1")
-    normaliser = model.config.normaliser
-    target = [letter == "T" for letter in row]
-    span, ssim = normaliser.high - normaliser.low, ssim or ssim_for(model.config)
+    normaliser, target = model.config.normaliser, [letter == "T" for letter in row]
     parts: dict[str, list[Values]] = {name: [] for name in ("model", *BASELINES)}
     seconds = 0.0
-    for truth, filled, took in _filled(model, data, row, clips, settings):
+    for truth, filled, took in _filled(model, data, row, scoring.clips, settings):
         seconds += took
+        show(truth, filled)
         fillings = {"model": filled} | {
             name: baseline(truth, row)[:, None] for name, baseline in BASELINES.items()
         }
         for name, videos in fillings.items():
-            pair = truth[:, target], videos[:, :, target]
-            values = measure(*pair, data_range=span, ssim=ssim, lpips=lpips)
+            values = measure(
+                truth[:, target],
+                videos[:, :, target],
+                data_range=normaliser.high - normaliser.low,
+                ssim=scoring.ssim_for(model.config, data),
+                lpips=scoring.lpips,
+            )
             parts[name].append(values)
     scores = {name: summarise(_joined(values)) for name, values in parts.items()}
-    own = scores.pop("model")
     return Evaluation(
-        row=row, model=own, baselines=scores, seconds=seconds / (clips * settings.samples)
+        row=row,
+        model=scores["model"],
+        baselines={name: scores[name] for name in BASELINES},
+        seconds=seconds / (scoring.clips * settings.samples),
     )
 
 
 def _filled(
     model: Model, data: DataConfig, row: str, clips: int, settings: Settings
-) -> Iterator[tuple[Clips, Shaped[np.ndarray, "n k f h w c"], float]]:
+) -> Iterator[tuple[Clips, Samples, float]]:
     """Yield some clips, their trajectories and the seconds that these took.
 
     A trajectory depends on its clip's number and its own alone, not on how many there are.
     """
     model = Model(model.network.to(choose_device(settings.device)), model.config, model.card)
-    normaliser, samples = model.config.normaliser, settings.samples
     source = data.clips(frames=len(row), split="test", seed=settings.seed)
     windows = model.plan(row, advance=settings.advance)
-    at_once = max(1, settings.batch // samples)
+    normaliser, samples, batch = model.config.normaliser, settings.samples, settings.batch
+    at_once = max(1, batch // samples)
     for first in range(0, clips, at_once):
-        numbers = range(first, min(first + at_once, clips))
-        truth = np.stack([source[number] for number in numbers])
+        truth = np.stack([source[n] for n in range(first, min(first + at_once, clips))])
         started = time.perf_counter()
-        clip = normaliser.to_clip(truth).to(model.device)
-        generators = [
-            generator_for(settings.seed, STREAM_EVALUATE, number, sample)
-            for number in numbers
-            for sample in range(samples)
-        ]
-        filled = model.fill_video(
-            clip.repeat_interleave(samples, dim=0),
-            windows,
-            generators,
-            sampler=settings.sampler_for(model),
-            guidance=settings.guidance,
-            precision=settings.precision,
-        )
-        frames = normaliser.to_frames(filled, truth.dtype)
-        yield (
-            truth,
-            frames.reshape(len(truth), samples, *truth.shape[1:]),
-            time.perf_counter() - started,
-        )
+        clip = normaliser.to_clip(truth)
+        pairs = [(n, sample) for n in range(len(truth)) for sample in range(samples)]
+        frames = []
+        for start in range(0, len(pairs), batch):
+            now = pairs[start : start + batch]
+            filled = model.fill_video(
+                clip[[n for n, _ in now]].to(model.device),
+                windows,
+                [generator_for(settings.seed, STREAM_EVALUATE, first + n, s) for n, s in now],
+                sampler=settings.sampler_for(model),
+                guidance=settings.guidance,
+                precision=settings.precision,
+            )
+            # Floats: MCVD's scores are of what the model gave, not of what a file would hold.
+            frames.append(normaliser.to_frames(filled, np.dtype(np.float32)))
+        joined = np.concatenate(frames).reshape(len(truth), samples, *truth.shape[1:])
+        yield truth, joined, time.perf_counter() - started
 
 
 def _joined(parts: list[Values]) -> Values:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def draw(model: Model, data: DataConfig, row: str, path: Path, settings: Settings) -> None:
-    """Write a sheet of the first held-out clips and one filling of each.
-
-    Frames of other than 1 or 3 channels can't be drawn, and are not.
-    """
-    if model.config.channels not in (1, 3):
-        return
-    low, high = model.config.normaliser.low, model.config.normaliser.high
-    rows = []
-    one = replace(settings, samples=1)
-    for truth, filled, _ in _filled(model, data, row, SHOWN, one):
-        for video, filling in zip(truth, filled[:, 0], strict=True):
-            if "K" in row:
-                rows.append(SheetRow("true", to_pixels(video, (low, high)), "R" * len(row)))
-            rows.append(SheetRow("filled", to_pixels(filling, (low, high)), row))
-    save_sheet(path, rows)
-
-
 def evaluate_into(
     folder: Path,
     model: Model,
     data: DataConfig,
-    rows: list[str],
+    rows: Sequence[str],
     *,
-    clips: int,
+    scoring: Scoring,
     settings: Settings,
-    ssim: SsimConvention | None,
-    lpips: FrameMetric | None,
     say: Callable[[str], None],
 ) -> list[Evaluation]:
-    """Evaluate rows into a new folder: scores.json, and a sheet for each row.
+    """Evaluate rows into a new folder: scores.json, and a numbered sheet for each row.
 
     Rows without given frames get a sheet only.
 
@@ -239,32 +249,66 @@ def evaluate_into(
     """
     if folder.exists():
         raise InputError(f"{folder} exists: choose another folder for --out")
-    for row in rows:
-        model.plan(row, advance=settings.advance)  # refuses before the work, not after
+    for row in rows:  # refuses before the work, not after
+        check_row(row)
+        model.plan(row, advance=settings.advance)
+        data.clips(frames=len(row), split="test", seed=settings.seed)
     evaluations = []
     with atomic_folder(folder) as draft:
-        for row in rows:
-            draw(model, data, row, draft / f"{row}.png", settings)
+        for number, row in enumerate(rows):
+            sheet = _Sheet(model.config, row)
             if "K" in row:
-                say(f"{row}: {clips} clips, {settings.samples} trajectories each")
+                say(f"{row}: {scoring.clips} clips, {settings.samples} trajectories each")
                 evaluations.append(
-                    evaluate(
-                        model, data, row, clips=clips, settings=settings, ssim=ssim, lpips=lpips
-                    )
+                    evaluate(model, data, row, scoring=scoring, settings=settings, show=sheet.add)
                 )
-        sampler = settings.sampler_for(model)
+            else:
+                for truth, filled, _ in _filled(
+                    model, data, row, SHOWN, replace(settings, samples=1)
+                ):
+                    sheet.add(truth, filled)
+            sheet.save(draft / f"{number}-{row[:40]}.png")
         write_json(
             draft / "scores.json",
             {
                 "data": to_data(data, DataConfig),
-                "settings": {**asdict(settings), "sampler": to_data(sampler)},
-                "sampler": type(sampler).__name__,
-                "ssim": ssim or ssim_for(model.config),
+                "settings": asdict(replace(settings, sampler=None)),
+                "sampler": to_data(settings.sampler_for(model), SamplerConfig),
+                "ssim": scoring.ssim_for(model.config, data),
                 "torch": torch.__version__,
                 "rows": [to_data(evaluation) for evaluation in evaluations],
             },
         )
     return evaluations
+
+
+class _Sheet:
+    """A contact sheet of the first clips and one filling of each.
+
+    Frames of other than 1 or 3 channels can't be drawn, and are not.
+    """
+
+    def __init__(self, config: ModelConfig, row: str) -> None:
+        self.config, self.row = config, row
+        self.rows: list[SheetRow] = []
+        self.clips = 0
+
+    def add(self, truth: Clips, filled: Samples) -> None:
+        """Add clips and the first trajectory of each, until there are enough."""
+        limits = self.config.normaliser.low, self.config.normaliser.high
+        for video, filling in zip(truth, filled[:, 0], strict=True):
+            if self.config.channels not in (1, 3) or self.clips == SHOWN:
+                return
+            if "K" in self.row:
+                pixels = to_pixels(video, limits)
+                self.rows.append(SheetRow("true", pixels, "R" * len(self.row)))
+            self.rows.append(SheetRow("filled", to_pixels(filling, limits), self.row))
+            self.clips += 1
+
+    def save(self, path: Path) -> None:
+        """Write the sheet, if there is anything on it."""
+        if self.rows:
+            save_sheet(path, self.rows)
 
 
 def print_evaluations(evaluations: list[Evaluation], console: Console) -> None:

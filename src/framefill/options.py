@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from framefill.settings import Options
+from framefill.settings import Options, SamplerName
 
 Fit = Literal["none", "stretch", "crop"]
 
@@ -30,7 +30,7 @@ class FillOptions:
 
     samples: int = 1
     """Different ways to fill the frames."""
-    sampler: Literal["ddpm", "ddim", "dpm++", "pndm"] | None = None
+    sampler: SamplerName | None = None
     """How to walk from noise to frames; none: the model's own."""
     steps: int | None = None
     """Steps of the walk per window; none: the sampler's own."""
@@ -44,6 +44,8 @@ class FillOptions:
     """Of the network's arithmetic."""
     seed: int = 0
     """Of all noise."""
+    batch: int = 16
+    """Samples that are filled at once."""
 
     def options(self) -> Options:
         """Return what the verbs take."""
@@ -56,6 +58,7 @@ class FillOptions:
             device=self.device,
             precision=self.precision,
             seed=self.seed,
+            batch=self.batch,
             progress=sys.stderr.isatty(),
         )
 
