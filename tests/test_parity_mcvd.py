@@ -113,7 +113,8 @@ def test_maps_of_a_walk_are_those_of_every_step(network_case: Case) -> None:
     prepared = case.network.prepare(clip, roles)
     for labels in (io["labels"], io["labels"] // 2):
         told = case.labels(labels)
-        assert torch.equal(prepared(clip, told, roles), case.network(clip, told, roles))
+        theirs = case.network(clip, told, roles)
+        assert torch.allclose(prepared(clip, told, roles), theirs, atol=1e-5)
 
 
 def test_loss_and_gradients(network_case: Case) -> None:

@@ -11,6 +11,8 @@ from framefill.cli import main
 from framefill.costs import cost
 from framefill.errors import InputError
 from framefill.fill import load
+from framefill.masks import BlockMasks
+from framefill.nn.config import ConcatConfig, Mcvd3dConfig, SpatinConfig
 from framefill.planning import tasks
 from framefill.recipes import RECIPES, recipe
 from framefill.recipes.official import official_run
@@ -62,12 +64,53 @@ def test_general_recipes_do_all_tasks(name: str) -> None:
     assert set(tasks(recipe(name).masks)) == {"predict", "rewind", "interpolate", "generate"}
 
 
+PUBLISHED = {  # past, target, width, head width, hidden, dropout, lr, warm-up, batch
+    "smmnist-concat-prediction": (5, 5, 64, 64, None, 0.1, 2e-4, 1000, 64),
+    "smmnist-spatin-prediction": (5, 5, 64, 64, 128, 0.1, 2e-4, 1000, 64),
+    "smmnist-3d": (5, 2, 12, None, 0, 0.1, 2e-4, 1000, 64),
+    "smmnist-pseudo3d": (5, 2, 12, None, 0, 0.1, 2e-4, 1000, 64),
+    "kth-concat-prediction": (10, 5, 96, 96, None, 0.1, 2e-4, 5000, 64),
+    "kth-spatin-prediction": (10, 5, 192, 96, 192, 0.1, 2e-4, 5000, 64),
+    "kth-spatin-96": (10, 5, 96, 96, 128, 0.1, 2e-4, 5000, 64),
+    "bair-concat-prediction": (2, 5, 192, 192, None, 0.1, 1e-4, 5000, 64),
+    "bair-spatin-prediction": (2, 5, 192, 192, 128, 0.1, 1e-4, 5000, 64),
+    "bair-concat-96": (2, 5, 96, 96, None, 0.1, 1e-4, 5000, 64),
+    "bair-spatin-96": (2, 5, 96, 96, 128, 0.1, 1e-4, 5000, 64),
+    "bair-small": (2, 10, 32, 64, None, 0.1, 1e-4, 5000, 32),
+    "cityscapes-concat": (2, 5, 192, 192, None, 0.0, 1e-4, 5000, 32),
+    "cityscapes-spatin": (2, 5, 256, 256, 128, 0.0, 1e-4, 5000, 16),
+    "cityscapes-concat-128": (2, 5, 128, 128, None, 0.0, 1e-4, 5000, 64),
+    "cityscapes-spatin-192": (2, 5, 192, 192, 256, 0.0, 1e-4, 5000, 32),
+    "cityscapes-small": (2, 2, 32, 64, None, 0.0, 1e-4, 5000, 32),
+    "ucf101-mcvd": (4, 4, 288, 288, None, 0.1, 1e-4, 5000, 32),
+    "ucf101-mcvd-spatin": (4, 4, 288, 288, 192, 0.1, 1e-4, 5000, 32),
+    "ucf101-mcvd-192": (4, 4, 192, 96, None, 0.1, 1e-4, 5000, 64),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_values(name: str) -> None:
+    config = recipe(name)
+    masks, network, optim = config.masks, config.network, config.optim
+    assert isinstance(masks, BlockMasks)
+    assert isinstance(network, ConcatConfig | SpatinConfig | Mcvd3dConfig)
+    assert (
+        *(masks.past, masks.target, network.width, network.head_width),
+        *(getattr(network, "hidden", None), network.dropout),
+        *(optim.lr, optim.warmup, optim.batch),
+    ) == PUBLISHED[name]
+    size = config.data.height
+    attended = {size >> level for level in network.attention}
+    assert attended == ({16} if "3d" in name else {8, 16, 32} if "small" not in name else attended)
+    assert size == (128 if "cityscapes" in name else 64)
+    assert config.data.channels == (1 if "smmnist" in name or "kth" in name else 3)
+    assert getattr(config.data, "flip", False) == ("smmnist" not in name)
+
+
 def test_published_training_values() -> None:
-    smmnist, kth, city = map(recipe, ("smmnist-concat", "kth-concat", "cityscapes-spatin"))
-    assert (smmnist.optim.lr, smmnist.optim.warmup, smmnist.optim.batch) == (2e-4, 1000, 64)
-    assert (kth.optim.lr, kth.optim.warmup, kth.optim.batch) == (2e-4, 5000, 64)
-    assert (city.optim.lr, city.optim.warmup, city.optim.batch) == (1e-4, 5000, 16)
-    for config in (smmnist, kth, city):
+    for name in PUBLISHED:
+        config = recipe(name)
+        assert config.precision == "float32"
         assert config.optim.betas == (0.9, 0.999)
         assert (config.optim.clip_norm, config.optim.ema, config.optim.eps) == (1.0, 0.999, 1e-8)
         assert (config.loss.reduction, config.loss.norm) == ("half_sum", "squared")

@@ -12,7 +12,14 @@ from framefill.diffusion import Diffusion, Estimate
 from framefill.errors import InputError
 from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, RandomMasks
-from framefill.nn.config import ConcatConfig, ContextConfig, VolumeConfig
+from framefill.nn.config import (
+    ConcatConfig,
+    ContextConfig,
+    Mcvd3dConfig,
+    SpatinConfig,
+    VolumeConfig,
+)
+from framefill.nn.spatin import SpatinNorm
 from framefill.pndm import Pndm
 from framefill.roles import Role, roles_from
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M, Sampler
@@ -200,6 +207,28 @@ NETWORKS = {
         BlockMasks(past=2, target=2, future=1, drop_past=0.5, drop_future=0.5),
         ["KKTTK", "--TT-"],
     ),
+    "spatin": (
+        SpatinConfig(width=8, multipliers=(1, 2), blocks=1, attention=(1,), head_width=8, hidden=4),
+        BlockMasks(past=2, target=2, future=1, drop_past=0.5, drop_future=0.5),
+        ["KKTTK", "--TT-"],
+    ),
+    "told": (
+        ConcatConfig(
+            width=8, multipliers=(1, 2), blocks=1, attention=(1,), head_width=8, told_past=True
+        ),
+        BlockMasks(past=2, target=2, future=1, drop_past=0.5, drop_future=0.5),
+        ["KKTTK", "--TT-"],
+    ),
+    "3d": (
+        Mcvd3dConfig(width=8, multipliers=(1, 2), attention=(1,)),
+        BlockMasks(past=2, target=2, future=1, drop_past=0.5, drop_future=0.5),
+        ["KKTTK", "--TT-"],
+    ),
+    "3d spatin": (
+        Mcvd3dConfig(width=8, multipliers=(1, 2), attention=(1,), hidden=4, separable=True),
+        BlockMasks(past=2, target=2, future=1, drop_past=0.5, drop_future=0.5),
+        ["KKTTK", "--TT-"],
+    ),
     "volume": (
         VolumeConfig(width=32, multipliers=(1, 1), blocks=1, attention=(1,)),
         RandomMasks(frames=5, max_known=3),
@@ -278,6 +307,46 @@ def test_numbers_of_roles_and_generators_must_match() -> None:
         complete(zero, TABLE, clip, roles_from("KT", "KT"), Ddpm(), generators(2))
     with pytest.raises(InputError, match="1 generators for 2 clips"):
         complete(zero, TABLE, clip, roles_from("KTT", "KTT"), Ddpm(), generators(1))
+
+
+@pytest.mark.parametrize("name", ["spatin", "3d spatin"])
+@torch.no_grad()
+def test_guidance_with_maps_of_a_walk_is_that_without(name: str) -> None:
+    config, masks, rows = NETWORKS[name]
+    torch.manual_seed(0)
+    built = config.build(channels=2, masks=masks).eval()
+    for parameter in built.parameters():
+        parameter.copy_(0.3 * torch.randn_like(parameter) / max(1, parameter[0].numel()) ** 0.5)
+    guided_net = Guided(built, 2.0)
+    for chosen in (rows[:1], rows[1:], rows[:1] * 3):
+        clip, roles = clip_of(chosen), roles_from(*chosen)
+        clip[roles == Role.ABSENT] = 0
+        clip[1:] = clip[:1]  # several ways to fill one clip
+        labels = torch.full(roles.shape, 300.0)
+        prepared = guided_net.prepare(clip, roles)
+        plainly = guided_net(clip, labels, roles)
+        assert torch.allclose(prepared(clip, labels, roles), plainly, atol=1e-5)
+        if "K" in chosen[0]:
+            assert not torch.allclose(built(clip, labels, roles), plainly, atol=1e-3)
+
+
+def test_maps_are_shared_by_clips_with_the_same_known_frames() -> None:
+    config, masks, rows = NETWORKS["spatin"]
+    built = config.build(channels=2, masks=masks).eval()
+    sizes = []
+    for module in built.modules():
+        if isinstance(module, SpatinNorm):
+            module.shared.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    clip = clip_of(rows[:1]).expand(6, -1, -1, -1, -1)
+    fill(built, clip, rows[:1] * 6)
+    assert set(sizes) == {1}
+    assert len(sizes) == sum(isinstance(module, SpatinNorm) for module in built.modules())
+
+
+def test_pndm_converges_at_a_higher_order_than_the_first() -> None:
+    exact = draw(TABLE, Pndm(steps=250))
+    errors = [(draw(TABLE, Pndm(steps=n)) - exact).abs().max().item() for n in (20, 40)]
+    assert errors[0] / errors[1] > 3
 
 
 def test_guidance_extrapolates_from_the_blind_prediction() -> None:

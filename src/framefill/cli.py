@@ -21,12 +21,7 @@ from framefill.data.video import Video
 from framefill.data.write import check_target
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import InputError
-from framefill.evaluate import (
-    data_of,
-    evaluate_into,
-    example_rows,
-    print_evaluations,
-)
+from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
 from framefill.metrics.lpips import load_lpips

@@ -87,7 +87,7 @@ class Ddpm:
     With fewer steps than levels, the posterior is that of the levels visited.
 
     Args:
-        steps: Denoiser evaluations.
+        steps: Steps of the walk, each with one evaluation of the denoiser.
         variance: "small" is the posterior's variance, "large" the forward step's (just_beta in
             MCVD's code, sigma_small off in RaMViD's), "learned" the network's own between them
             (Nichol & Dhariwal 2021, Equation 15).
@@ -142,7 +142,7 @@ class Ddim:
     """The DDIM family (Song et al. 2021, Equation 12).
 
     Args:
-        steps: Denoiser evaluations.
+        steps: Steps of the walk, with one evaluation of the denoiser each.
         eta: Fresh noise per step: 0 is deterministic DDIM, 1 has the variance of `Ddpm`.
         as_published: See `Ddpm`.
         denoise: See `Ddpm`.
@@ -181,7 +181,7 @@ class DpmSolver2M:
     """DPM-Solver++(2M): second order from one evaluation a step (Lu et al. 2022, Algorithm 2).
 
     Args:
-        steps: Denoiser evaluations.
+        steps: Steps of the walk, with one evaluation of the denoiser each.
         eta: Fresh noise per step: 0 solves the ODE, 1 the SDE (its Appendix, SDE-DPM-Solver++).
     """
 

@@ -50,7 +50,7 @@ class Summary:
 
     Attributes:
         mean: Mean over the videos.
-        std: Standard deviation over the videos, divided by their number n.
+        std: Standard deviation over the n videos, as of a whole population.
         confidence: Half the width of the 95 % confidence interval of the mean, for normal
             deviates: 1.96 std / sqrt(n - 1). None for a single video. Where all videos have one
             score it is 0, where the official code gives NaN.

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from framefill.nn.layers import LevelEmbedding
-from framefill.nn.spatin import Context
+from framefill.nn.spatin import Context, Maps
 from framefill.nn.unet import UNet
 from framefill.roles import Role, having
 from framefill.types import Clip, Denoiser, Roles
@@ -67,9 +67,17 @@ class SpatinDenoiser(BlockDenoiser):
         return self._predict(lambda norm, size: norm.maps(known, size), canvas, labels, roles)
 
     def prepare(self, canvas: Clip, roles: Roles) -> Denoiser:
-        """Return a denoiser for these known frames, whose maps are computed once."""
-        known = self.known_image(canvas)
-        return partial(self._predict, cache(lambda norm, size: norm.maps(known, size)))
+        """Return a denoiser for these known frames, whose maps are computed once.
+
+        Clips with the same known frames, such as several ways to fill one video, share them.
+        """
+        known, place = torch.unique(self.known_image(canvas), dim=0, return_inverse=True)
+        maps_of = cache(lambda norm, size: norm.maps(known, size))
+        if len(known) == 1:
+            return partial(self._predict, maps_of)  # they broadcast
+        return partial(
+            self._predict, lambda norm, size: Maps(*(m[place] for m in maps_of(norm, size)))
+        )
 
     def _predict(
         self, context: Context, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles
