@@ -173,6 +173,14 @@ def test_images_beside_videos_are_refused(tmp_path: Path) -> None:
         clips_of(tmp_path)
 
 
+def test_links_to_images_beside_images_are_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path) / "train" / "images"
+    write(folder, numbered(5), fps=None, value_range=(0, 255))
+    (folder / "frame_0009.png").symlink_to(folder / "frame_0000.png")
+    with pytest.raises(InputError, match=r"beside links to images \(frame_0009\.png\)"):
+        clips_of(tmp_path)
+
+
 def test_other_frame_sizes_are_refused_or_converted_as_asked(tmp_path: Path) -> None:
     random = np.random.default_rng(0).integers(0, 256, (3, 10, 14, 3), dtype=np.uint8)
     folder_of(tmp_path, a=numbered(3), b=random, c=random)

@@ -176,6 +176,12 @@ def _below(folder: Path) -> list[Path]:
     files = [path for path in own if path.is_file()]
     images = [path for path in files if path.suffix.lower() in IMAGES]
     videos = [path for path in files if path.suffix.lower() in FILMS + ARRAYS]
+    links = [p for p in entries if p.is_symlink() and p.suffix.lower() in IMAGES]
+    if images and links:
+        raise InputError(
+            f"{folder} holds images ({images[0].name}) beside links to images ({links[0].name}): "
+            "put copies in their place, or take them out"
+        )
     if images and videos:
         raise InputError(
             f"{folder} holds images ({images[0].name}) beside videos ({videos[0].name}): give the "
