@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from framefill.cli import main
 from framefill.data.read import read
 from framefill.data.videos import VideoClips, VideosConfig, find_videos, measure
 from framefill.data.write import write
 from framefill.errors import InputError
+from framefill.fill import load
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "domains"
 needs_real = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real videos are not at {DATA}")
@@ -25,7 +27,7 @@ def numbered(frames: int, *, height: int = 8, width: int = 8, channels: int = 1)
 def folder_of(tmp_path: Path, split: str = "train", **videos: np.ndarray) -> Path:
     """A folder of videos whose train/ or test/ holds these arrays."""
     for name in ("train", "test"):
-        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
     for name, array in videos.items():
         np.save(tmp_path / split / f"{name}.npy", array)
     return tmp_path
@@ -272,3 +274,18 @@ def test_lengths_are_those_of_the_decoder() -> None:
     assert len(read(path, start=1690, frames=9).frames) == 9
     with pytest.raises(InputError):
         read(path, start=1690, frames=10)
+
+
+def test_a_published_recipe_trains_on_a_folder_of_videos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "test"):
+        folder_of(tmp_path / "data", split, a=numbered(12, height=16, width=16))
+    command = ["train", "kth-concat", "--data", str(tmp_path / "data")]
+    command += ["--out", str(tmp_path / "run"), "--optim.steps", "2", "--optim.batch", "2"]
+    command += ["--network.width", "8", "--network.head-width", "8", "--network.multipliers", "1"]
+    command += ["--network.attention", "0", "--log.sample-every", "0", "--masks.target", "2"]
+    assert main(command) == 2
+    assert "--data.fit stretch or crop" in capsys.readouterr().err
+    assert main([*command, "--data.height", "16", "--data.width", "16"]) == 0
+    assert set(load(tmp_path / "run").tasks) == {"predict", "rewind", "interpolate", "generate"}

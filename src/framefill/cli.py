@@ -18,6 +18,7 @@ from framefill.convert.mcvd_checkpoint import from_mcvd, to_mcvd
 from framefill.costs import cost
 from framefill.data.read import read as read_video
 from framefill.data.video import Video
+from framefill.data.videos import Fit
 from framefill.data.write import check_target
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import InputError
@@ -25,7 +26,7 @@ from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, pr
 from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
 from framefill.metrics.lpips import load_lpips
-from framefill.options import AskOptions, FillOptions, Fit, InputOptions
+from framefill.options import AskOptions, FillOptions, InputOptions
 from framefill.parsing import parse_command, parse_frames
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe

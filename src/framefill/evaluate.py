@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from rich.table import Table
 from framefill.config import DataConfig, read_config
 from framefill.data.digits import DigitsConfig
 from framefill.data.sheet import SheetRow, save_sheet
-from framefill.data.videos import VideosConfig
+from framefill.data.videos import Fit, VideosConfig
 from framefill.data.write import to_pixels
 from framefill.device import choose_device
 from framefill.errors import InputError
@@ -41,7 +40,6 @@ from framefill.settings import Settings
 
 Clips = Shaped[np.ndarray, "n f h w c"]
 Samples = Shaped[np.ndarray, "n k f h w c"]
-Fit = Literal["none", "stretch", "crop"]
 Values = dict[MetricName, Float64[np.ndarray, "_ _"]]
 BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
     "copy last": copy_last,

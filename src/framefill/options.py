@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from framefill.data.videos import Fit
 from framefill.settings import Options, SamplerName
-
-Fit = Literal["none", "stretch", "crop"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from framefill.data.read import CONTAINERS, IMAGES, collected, natural, read
 from framefill.data.video import Part, Video
 from framefill.errors import InputError, check_fields
 
+Fit = Literal["none", "stretch", "crop"]
 ARRAYS = (".npy", ".npz")
 FILMS = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".gif", ".mpg", ".mpeg", ".ts"),
@@ -40,7 +41,7 @@ class VideosConfig:
     """Width of a frame, in pixels."""
     channels: int = 3
     """Channels of a frame: 1 for gray, 3 for RGB; arrays may have others."""
-    fit: Literal["none", "stretch", "crop"] = "none"
+    fit: Fit = "none"
     """For frames of another size: refuse them, resize them, or resize their largest centered part
     of the right shape; the last two convert gray and RGB too."""
     every: int = 1
