@@ -196,16 +196,17 @@ def _keeping(
 ) -> Window:
     """Say which of a window's targets are kept: the `advance` nearest to the front.
 
-    Other gaps that end where the window does are left to one that sees both their sides.
+    Other runs that end where the window does are left to one that sees what is beside them.
     """
     pairs = zip(window.frames, window.row, strict=True)
     fills = [f for f, letter in pairs if letter == "T" and at(frames.waiting, f)]
     if within is not None:
         fills = [f for f in fills if f in within]
     for edge in {fills[0], fills[-1]}:
-        gap = frames.gap_around(edge, len(window.frames))
-        if front.frame not in gap and gap and not window.sees_around(gap):
-            fills = [f for f in fills if f not in gap]
+        run = frames.run_around(edge, len(window.frames))
+        beside = [f for f in (run.start - 1, run.stop) if at(frames.exists, f)]
+        if front.frame not in run and not all(window.knows(f) for f in beside):
+            fills = [f for f in fills if f not in run]
     kept = fills[::-1][:advance] if front.backward else fills[:advance]
     return replace(window, fills=tuple(sorted(kept)))
 

@@ -63,13 +63,18 @@ class Frames:
 
         Nothing if there are more than `most`.
         """
+        run = self.run_around(frame, most)
+        bounded = at(self.exists, run.start - 1) and at(self.exists, run.stop)
+        return run if bounded and len(run) <= most else range(0)
+
+    def run_around(self, frame: int, most: int) -> range:
+        """Return the waiting frames around one, or little more than `most` of them."""
         start, end = frame, frame + 1
         while at(self.waiting, start - 1) and end - start <= most:
             start -= 1
         while at(self.waiting, end) and end - start <= most:
             end += 1
-        bounded = at(self.exists, start - 1) and at(self.exists, end)
-        return range(start, end if bounded and end - start <= most else start)
+        return range(start, end)
 
 
 class Front(NamedTuple):
