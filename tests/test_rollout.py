@@ -3,7 +3,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from framefill.errors import InputError
@@ -45,6 +45,7 @@ def check(row: str, masks: Masks, windows: list[Window]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(rows_with_gaps, flexible)
 def test_every_target_is_filled_from_frames_that_exist(row: str, masks: Masks) -> None:
+    assume("-" not in row or can_fill(row, masks))  # a few with absent frames are refused
     check(row, masks, plan(row, masks))
 
 
@@ -255,6 +256,7 @@ def test_a_window_draws_itself_under_the_video() -> None:
 @settings(max_examples=60, deadline=None)
 @given(rows_with_gaps, flexible)
 def test_rollout_fills_targets_and_keeps_the_rest(row: str, masks: Masks) -> None:
+    assume("-" not in row or can_fill(row, masks))
     video = torch.arange(len(row), dtype=torch.float32)[None, :, None, None, None] + 1
     hidden = torch.tensor([letter == "T" for letter in row])
     video = torch.where(hidden[None, :, None, None, None], float("nan"), video)
