@@ -1,4 +1,4 @@
-"""RaMViD's recordings: the 3-D network, the loss, the schedules and the samplers."""
+"""RaMViD's recordings: the 3-D network, the loss and the schedules."""
 
 import json
 import sys
@@ -10,15 +10,13 @@ import torch
 from parity import SHARED, agree, config, recording, tensors
 from torch import Tensor
 
-from framefill.completion import estimator
 from framefill.convert.ramvid import volume_weights
-from framefill.diffusion import Diffusion, Estimate
+from framefill.diffusion import Diffusion
 from framefill.masks import RandomMasks
 from framefill.nn.config import VolumeConfig
 from framefill.nn.denoisers import VolumeDenoiser
 from framefill.objective import MaskedLoss
 from framefill.roles import Role
-from framefill.sampling import Ddim, Ddpm, Sampler, stations
 from framefill.schedule import TableSchedule
 
 NETWORKS = [
@@ -30,11 +28,6 @@ NETWORKS = [
     "ramvid/f_xstart_small_sigma_cosine",
 ]
 LOSSES = ["ramvid/a_loss", "ramvid/f_xstart_small_sigma_cosine"]
-SAMPLERS = [
-    "ramvid/a_samplers",
-    "ramvid/c_learn_sigma_samplers",
-    "ramvid/f_xstart_small_sigma_cosine_samplers",
-]
 FULL_SIZE = [
     "ramvid/procedural_img32_c32",
     "ramvid/procedural_img64_c64_scaletime20",
@@ -226,80 +219,6 @@ def test_respacing(kind: str) -> None:
         beta = 1 - squared[1:] / squared[:-1]
         what = f"ramvid/diffusion_arrays: {kind} respaced"
         agree(beta, recorded[f"{prefix}{name}]/betas"], 1e-9, what)
-
-
-class Walks:
-    """The recorded sampler runs of one network."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.folder = name, recording(name)
-        self.report = json.loads((self.folder / "samplers.json").read_text())
-        self.recorded = tensors(self.folder / "samplers.safetensors")
-        weights = self.report["weights"].split("/")[1]
-        self.network, _ = load(f"ramvid/{weights}")
-
-    def run(
-        self, sampler: Sampler, known: list[int], *, spacing: str, clip: bool = True
-    ) -> list[Tensor]:
-        """Return the state after every step."""
-        options = self.report["diffusion"]
-        diffusion = diffusion_of(options, spacing=spacing)
-        if not clip:
-            diffusion = Diffusion(**{**vars(diffusion), "limits": None})
-        video = to_clip(self.recorded["video"])
-        roles = torch.full(video.shape[:2], Role.TARGET, dtype=torch.int8)
-        roles[:, known] = Role.KNOWN
-        inner, states = estimator(self.network, diffusion, video, roles), []
-
-        def estimate(noisy: Tensor, level: float) -> Estimate:
-            states.append(noisy)
-            return inner(noisy, level)
-
-        assert isinstance(diffusion.schedule, TableSchedule)
-        walk = stations(diffusion.schedule, diffusion.schedule.descent(10))
-        timesteps = self.recorded[
-            "ddim/timestep_map" if spacing == "leading" else "p_sample/timestep_map"
-        ]
-        assert [step.level - 1 for step in reversed(walk[:-1])] == timesteps.tolist()
-        noises = iter(self.recorded["step_noise"])
-        start = to_clip(self.recorded["init_noise"])
-        states.append(sampler(start, estimate, walk, lambda: to_clip(next(noises))))
-        return [state[roles == Role.TARGET] for state in states[1:]]
-
-    def agree(self, states: list[Tensor], key: str, known: list[int]) -> None:
-        recorded = self.recorded[key]
-        frames = [i for i in range(recorded.shape[-3]) if i not in known]
-        steps = recorded if recorded.dim() == 6 else recorded[None]
-        for ours, theirs in zip(states[-len(steps) :], steps, strict=True):
-            kind = key.split("/")[0]
-            agree(ours, to_clip(theirs)[:, frames].flatten(0, 1), 1e-3, f"{self.name}: {kind}")
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-@torch.no_grad()
-def test_samplers(name: str) -> None:
-    walks = Walks(name)
-    options = walks.report["diffusion"]
-    variance = "small" if options["sigma_small"] else "large"
-    ddpm = Ddpm(variance="learned" if options["learn_sigma"] else variance)
-    compared = 0
-    for key in walks.recorded:
-        kind, _, rest = key.partition("/")
-        if not rest.endswith(("/x", "/x_final")):
-            continue
-        known = [int(i) for i in rest.split("/")[0].split("_")[1:]]
-        match kind:
-            case "p_sample":
-                states = walks.run(ddpm, known, spacing="linspace")
-            case "p_sample_noclip":
-                states = walks.run(ddpm, known, spacing="linspace", clip=False)
-            case "ddim_eta0" | "ddim_eta1":
-                states = walks.run(Ddim(eta=float(kind[-1])), known, spacing="leading")
-            case _:
-                continue  # resampling steps and encoding are not samplers of this library yet
-        walks.agree(states, key, known)
-        compared += 1
-    assert compared >= 7
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)

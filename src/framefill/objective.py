@@ -1,7 +1,7 @@
 """The masked training loss: on TARGET frames, and on valid pixels, alone."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,8 +9,25 @@ from torch import Generator, Tensor
 
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
+from framefill.importance import LossHistory
 from framefill.roles import Role, having
+from framefill.schedule import TableSchedule
 from framefill.types import Clip, Denoiser, Levels, Roles, Valid
+from framefill.variational import reverse_step, step_bits
+
+
+class Draws(NamedTuple):
+    """What is random in the loss of a batch.
+
+    Args:
+        levels: Noise level of each frame, 0 for clean ones.
+        noise: Standard normal noise.
+        weights: Factors of the clips' losses.
+    """
+
+    levels: Levels
+    noise: Clip
+    weights: Float[Tensor, " b"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +42,57 @@ class MaskedLoss:
             all frames, KNOWN ones without noise (RaMViD with exclude_conditional off).
         known_level: KNOWN frames get a little noise, at a level uniform in 0..known_level,
             against drift in long videos, whose KNOWN frames are generated ones.
+        kind: "error" of the prediction alone; "hybrid" adds the variational bound, which there
+            teaches the learned variance and nothing else (Nichol & Dhariwal 2021, Equation 16);
+            "bound" is the bound alone, of prediction and learned variance.
+        bound_scale: Factor of the bound in bits per value of the whole clip, of which frames that
+            are no TARGETs have none. RaMViD's code: levels / 1000 in "hybrid", levels in "bound".
+        bins: Steps from the smallest to the largest value of the data; read by the bound.
+        levels: Noise levels drawn evenly, or, for a table of them, as often as their losses are
+            large ("loss_aware": `framefill.importance`).
     """
 
     norm: Literal["squared", "absolute"] = "squared"
     reduction: Literal["target_mean", "half_sum", "clip_mean"] = "target_mean"
     known_level: float = 0.0
+    kind: Literal["error", "hybrid", "bound"] = "error"
+    bound_scale: float = 1.0
+    bins: int = 255
+    levels: Literal["uniform", "loss_aware"] = "uniform"
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.known_level < 0:
             raise InputError(f"known_level {self.known_level} must be at least 0")
+        if self.bound_scale <= 0 or self.bins < 1:
+            raise InputError(
+                f"bound_scale {self.bound_scale} must be above 0 and bins {self.bins} at least 1"
+            )
+
+    def check(self, diffusion: Diffusion) -> None:
+        """Refuse a diffusion whose networks have no such loss.
+
+        Raises:
+            InputError: the variance is learned and the loss does not teach it, or the other way
+                round; or a part of the loss needs a table of noise levels.
+        """
+        if diffusion.learned_spread != (self.kind != "error"):
+            raise InputError(
+                f"loss of kind {self.kind!r} with learned_spread {diffusion.learned_spread}: "
+                "'hybrid' and 'bound' teach a learned variance, and 'error' can't"
+            )
+        table = isinstance(diffusion.schedule, TableSchedule)
+        if not table and (self.kind != "error" or self.levels == "loss_aware"):
+            raise InputError("the bound and loss-aware levels need a table of noise levels")
+        if self.kind != "error" and (self.known_level or diffusion.labels == "log"):
+            raise InputError("the bound needs clean KNOWN frames, and labels that count levels")
+
+    def history(self, diffusion: Diffusion) -> LossHistory | None:
+        """Return the state that drawing levels needs, before the first step."""
+        schedule = diffusion.schedule
+        if self.levels == "uniform" or not isinstance(schedule, TableSchedule):
+            return None
+        return LossHistory.empty(schedule.levels)
 
     def __call__(
         self,
@@ -46,13 +104,52 @@ class MaskedLoss:
         valid: Valid | None = None,
     ) -> Float[Tensor, " b"]:
         """Return the loss of each clip at a random noise level, drawn from `generator` (CPU)."""
-        levels = self.draw_levels(diffusion, roles.cpu(), generator).to(clip.device)
-        noise = torch.randn(clip.shape, generator=generator).to(clip)
-        return self.at(denoiser, diffusion, clip, roles, levels, noise, valid)
+        draws = self.draw(diffusion, clip, roles, generator)
+        return self.at(denoiser, diffusion, clip, roles, draws.levels, draws.noise, valid)
 
-    def draw_levels(self, diffusion: Diffusion, roles: Roles, generator: Generator) -> Levels:
-        """Draw one level for the TARGET frames of each clip, and small ones for KNOWN frames."""
-        target = diffusion.schedule.draw(len(roles), generator)[:, None]
+    def draw(
+        self,
+        diffusion: Diffusion,
+        clip: Clip,
+        roles: Roles,
+        generator: Generator,
+        history: LossHistory | None = None,
+    ) -> Draws:
+        """Draw what is random in the loss of a batch, from `generator` (CPU).
+
+        Args:
+            diffusion: Its schedule draws the levels.
+            clip: Read for its shape alone.
+            roles: What each frame is to the model.
+            generator: On the CPU.
+            history: Of losses, for loss-aware levels.
+        """
+        if history is None:
+            target, weights = None, torch.ones(len(roles))
+        else:
+            target, weights = history.draw(len(roles), generator)
+        levels = self.draw_levels(diffusion, roles.cpu(), generator, target).to(clip.device)
+        noise = torch.randn(clip.shape, generator=generator).to(clip)
+        return Draws(levels, noise, weights.to(clip.device))
+
+    def draw_levels(
+        self,
+        diffusion: Diffusion,
+        roles: Roles,
+        generator: Generator,
+        target: Float[Tensor, " b"] | None = None,
+    ) -> Levels:
+        """Draw one level for the TARGET frames of each clip, and small ones for KNOWN frames.
+
+        Args:
+            diffusion: Its schedule draws them.
+            roles: What each frame is to the model, on the CPU.
+            generator: On the CPU.
+            target: Levels of the TARGET frames that were drawn already.
+        """
+        if target is None:
+            target = diffusion.schedule.draw(len(roles), generator)
+        target = target[:, None]
         known = diffusion.schedule.draw_up_to(
             self.known_level, clips=roles.shape[0], frames=roles.shape[1], generator=generator
         )
@@ -88,11 +185,45 @@ class MaskedLoss:
             noise = noise * having(roles, Role.TARGET)
         noisy = diffusion.noisy(clip, noise, levels)
         canvas = diffusion.canvas(noisy, noisy, roles, levels)
-        prediction = denoiser(canvas, diffusion.told(levels), roles)[:, :, : clip.shape[2]]
+        output = denoiser(canvas, diffusion.told(levels), roles)
+        bound = None if self.kind == "error" else self._bound(output, diffusion, clip, noisy, levels)
+        if bound is not None:
+            bound = self.bound_scale * torch.where(weight, bound, 0.0).flatten(1).mean(1)
+            if self.kind == "bound":
+                return bound
         target = diffusion.target(clip, noise, levels)
         if self.reduction == "clip_mean":
             weight = torch.ones_like(weight) if valid is None else valid.expand(clip.shape)
-        return self._reduce(torch.where(weight, prediction - target, 0.0), weight)
+        error = torch.where(weight, output[:, :, : clip.shape[2]] - target, 0.0)
+        loss = self._reduce(error, weight)
+        return loss if bound is None else loss + bound
+
+    def _bound(
+        self,
+        output: Float[Tensor, "b f out h w"],
+        diffusion: Diffusion,
+        clip: Clip,
+        noisy: Clip,
+        levels: Levels,
+    ) -> Clip:
+        """Return the variational bound in bits per value; on TARGET frames alone it means much."""
+        prediction, spread = output.float().chunk(2, dim=2)
+        if self.kind == "hybrid":
+            prediction = prediction.detach()
+        here = levels.clamp(min=1)  # of KNOWN frames, whose bound is not read
+        free = replace(diffusion, limits=None)
+        parts = free.estimate(torch.cat([prediction, spread], dim=2), noisy, here)
+        second = torch.tensor([[2.0]])
+        floor = reverse_step(diffusion.schedule, second, second - 1).small.item()
+        return step_bits(
+            reverse_step(diffusion.schedule, here, here - 1),
+            floor,
+            parts,
+            clip,
+            noisy,
+            variance="learned",
+            bin_width=2 / self.bins,
+        )
 
     def _reduce(self, error: Clip, weight: Tensor) -> Float[Tensor, " b"]:
         size = error.square() if self.norm == "squared" else error.abs()

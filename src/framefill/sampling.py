@@ -15,6 +15,7 @@ from framefill.types import Clip
 
 Estimator = Callable[[Clip, float], Estimate]  # what is clean and what is noise, at a level
 Fresh = Callable[[], Clip]  # standard normal noise, new at every call
+MAX_REPEATS = 1000
 
 
 class Station(NamedTuple):
@@ -96,16 +97,22 @@ class Ddpm:
         denoise: After the walk, on clean frames, subtract once more the noise that the network
             sees, as that code does; with `as_published` only. It shrinks contrast when steps are
             skipped, as the call has a wrong label then.
+        repeats: Times that each step is taken; in between the frames are noised again by as much,
+            which brings filled and given frames into harmony (RePaint, Lugmayr et al. 2022,
+            Algorithm 1; resample_steps in RaMViD's code).
     """
 
     steps: int | tuple[int, ...] = 100
     variance: Literal["small", "large", "learned"] = "small"
     as_published: bool = False
     denoise: bool = False
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
         _check_published(self)
+        if not 1 <= self.repeats <= MAX_REPEATS:
+            raise InputError(f"repeats {self.repeats} must be in 1..{MAX_REPEATS}")
 
     def walk(self, schedule: Schedule) -> list[Station]:
         """See `Sampler`."""
@@ -116,16 +123,33 @@ class Ddpm:
     ) -> Clip:
         """See `Sampler`."""
         for here, there in pairwise(walk):
-            parts = estimate(noisy, here.level)
             ratio, added = _forward(there, here)
-            to_noisy = ratio * there.sigma**2 / here.sigma**2
-            to_clean = there.alpha * added / here.sigma**2
-            noisy = to_noisy * noisy + to_clean * parts.clean
-            noise = fresh()
-            if there.sigma > 0:
-                small = added * (there.sigma / here.sigma) ** 2
-                noisy = noisy + self._spread(parts, small, added) * noise
+            for repeat in range(self.repeats):
+                if repeat > 0:
+                    noisy = ratio * noisy + math.sqrt(added) * fresh()
+                parts = estimate(noisy, here.level)
+                noisy = self._step(noisy, parts, here, there) + self._noise(
+                    parts, here, there, fresh
+                )
         return _denoised(noisy, estimate, walk) if self.denoise else noisy
+
+    def _step(self, noisy: Clip, parts: Estimate, here: Station, there: Station) -> Clip:
+        """Return the mean of the posterior."""
+        ratio, added = _forward(there, here)
+        to_noisy = ratio * there.sigma**2 / here.sigma**2
+        to_clean = there.alpha * added / here.sigma**2
+        return to_noisy * noisy + to_clean * parts.clean
+
+    def _noise(
+        self, parts: Estimate, here: Station, there: Station, fresh: Fresh
+    ) -> Clip | float:
+        """Return what a step adds to the mean; nothing where it ends on clean frames."""
+        noise = fresh()
+        if there.sigma == 0:
+            return 0.0
+        _, added = _forward(there, here)
+        small = added * (there.sigma / here.sigma) ** 2
+        return self._spread(parts, small, added) * noise
 
     def _spread(self, parts: Estimate, small: float, large: float) -> float | Clip:
         """Return the standard deviation of a step's noise."""
@@ -174,6 +198,24 @@ class Ddim:
             direction = math.sqrt(max(there.sigma**2 - spread**2, 0.0))
             noisy = there.alpha * parts.clean + direction * parts.noise + spread * fresh()
         return _denoised(noisy, estimate, walk) if self.denoise else noisy
+
+    def encode(self, clean: Clip, estimate: Estimator, walk: Sequence[Station]) -> Clip:
+        """Return the noise from which the walk without fresh noise leads to given frames.
+
+        The way back up the levels (Song et al. 2021, Section 4.3); it is exact in the limit of
+        many steps, and `eta` is not read.
+
+        Args:
+            clean: Frames in model range.
+            estimate: Splits noisy frames at a level into clean frames and noise.
+            walk: The stations of the way down, from `walk`.
+        """
+        noisy = clean
+        ends = list(walk[::-1])
+        for here, there in zip(ends[1:-1], ends[2:], strict=True):
+            parts = estimate(noisy, here.level)
+            noisy = there.alpha * parts.clean + there.sigma * parts.noise
+        return noisy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,12 @@ from framefill.errors import InputError, suggestion
 from framefill.recipes.digits import digits
 from framefill.recipes.entry import Recipe
 from framefill.recipes.mcvd import MCVD
+from framefill.recipes.ramvid import RAMVID
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(digits, "the demo: small moving digits, minutes on a CPU", "ours"),
     **MCVD,
+    **RAMVID,
 }
 
 

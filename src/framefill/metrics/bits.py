@@ -1,0 +1,137 @@
+"""Bits per dimension: an upper bound on what a model needs to code the frames it fills."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from framefill.completion import estimator
+from framefill.diffusion import Diffusion
+from framefill.errors import InputError
+from framefill.normalise import Normaliser
+from framefill.roles import Role, having
+from framefill.sampling import Ddpm, Fresh, Station
+from framefill.types import Clip, Denoiser, Roles
+from framefill.variational import gaussian_kl, reverse_step, step_bits
+
+
+@dataclass(frozen=True)
+class Bits:
+    """The bound of each clip, in bits per value of its TARGET frames, and what it is made of.
+
+    Args:
+        total: The sum of all terms [b].
+        prior: What remains of the clip in the noisiest frames [b].
+        steps: What each step adds, noisiest first [b steps].
+        clean_mse: Mean squared error of the clean frames that the network sees [b steps].
+        noise_mse: The same of the noise [b steps].
+    """
+
+    total: Float[Tensor, " b"]
+    prior: Float[Tensor, " b"]
+    steps: Float[Tensor, "b steps"]
+    clean_mse: Float[Tensor, "b steps"]
+    noise_mse: Float[Tensor, "b steps"]
+
+
+def bin_width(normaliser: Normaliser) -> float:
+    """Return the distance between two neighbouring values of a model's data, in model range.
+
+    Raises:
+        InputError: the data are floats, or their range in model range is not -1..1.
+    """
+    if normaliser.dtype == "float32":
+        raise InputError(
+            "bits per dimension need integers: floats have no smallest step; use psnr, ssim or mse"
+        )
+    if normaliser.limits != (-1.0, 1.0) or len(set(normaliser.scale)) != 1:
+        raise InputError(
+            f"bits per dimension need data that fill -1..1 in model range, not {normaliser.limits}"
+        )
+    return 1 / normaliser.scale[0]
+
+
+@torch.inference_mode()
+def bits_per_dimension(
+    denoiser: Denoiser,
+    diffusion: Diffusion,
+    clip: Clip,
+    roles: Roles,
+    *,
+    sampler: Ddpm,
+    width: float,
+    fresh: Fresh,
+    after_step: Callable[[], None] = lambda: None,
+) -> Bits:
+    """Return the variational bound on the TARGET frames, given the KNOWN ones.
+
+    Args:
+        denoiser: The network, in evaluation mode.
+        diffusion: What its output means.
+        clip: True frames in -1..1.
+        roles: What each frame is to the model, with a target in every clip.
+        sampler: Its steps and its variance are those that the bound is of.
+        width: Distance between two neighbouring values (`bin_width`).
+        fresh: Source of noise, called once per step.
+        after_step: Called after each evaluation of the network.
+
+    Raises:
+        InputError: the sampler takes fewer than 2 steps, or wants a variance that the network
+            did not learn.
+    """
+    _check(sampler, diffusion)
+    walk = sampler.walk(diffusion.schedule)
+    estimate = estimator(denoiser, diffusion, clip, roles)
+    targets = having(roles, Role.TARGET).expand(clip.shape)
+
+    def mean(values: Tensor) -> Tensor:
+        weighted = torch.where(targets, values, 0.0).flatten(1).sum(1)
+        return weighted / targets.flatten(1).sum(1)
+
+    def everywhere(level: float) -> Tensor:
+        return torch.full(roles.shape, level)
+
+    floor = _floor(walk)
+    steps, clean_mse, noise_mse = [], [], []
+    for here, there in pairwise(walk):
+        noise = fresh()
+        noisy = diffusion.noisy(clip, noise, everywhere(here.level).to(clip.device))
+        parts = estimate(noisy, here.level)
+        step = reverse_step(diffusion.schedule, everywhere(here.level), everywhere(there.level))
+        bits = step_bits(
+            step, floor, parts, clip, noisy, variance=sampler.variance, bin_width=width
+        )
+        steps.append(mean(bits))
+        clean_mse.append(mean((parts.clean - clip) ** 2))
+        noise_mse.append(mean((parts.noise - noise) ** 2))
+        after_step()
+    first, zero = walk[0], torch.zeros(())
+    prior = mean(
+        gaussian_kl(first.alpha * clip, zero + 2 * math.log(first.sigma), zero, zero) / math.log(2)
+    )
+    stacked = torch.stack(steps, dim=1)
+    return Bits(
+        total=stacked.sum(1) + prior,
+        prior=prior,
+        steps=stacked,
+        clean_mse=torch.stack(clean_mse, dim=1),
+        noise_mse=torch.stack(noise_mse, dim=1),
+    )
+
+
+def _floor(walk: Sequence[Station]) -> float:
+    """Return the posterior variance of the last step but one, for the last one, which has none."""
+    here, there = walk[-3], walk[-2]
+    ratio = here.alpha / there.alpha
+    return (here.sigma**2 - (ratio * there.sigma) ** 2) * (there.sigma / here.sigma) ** 2
+
+
+def _check(sampler: Ddpm, diffusion: Diffusion) -> None:
+    if len(sampler.walk(diffusion.schedule)) < 3:
+        raise InputError("bits per dimension need at least 2 steps: pass a larger --steps")
+    if sampler.variance == "learned" and not diffusion.learned_spread:
+        raise InputError("variance 'learned' needs a network that learned it: use 'small'")

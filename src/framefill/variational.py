@@ -1,0 +1,127 @@
+"""The variational bound of one reverse step, in bits (Ho et al. 2020, Equations 5 and 13)."""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from framefill.diffusion import Estimate
+from framefill.schedule import PerFrame64, Schedule
+from framefill.types import Clip, Levels
+
+Variance = Literal["small", "large", "learned"]
+EDGE = 0.999  # beyond it a value is in the first or last bin, which reach to infinity
+TINY = 1e-12
+
+
+class ReverseStep(NamedTuple):
+    """A step from a noisier level to a cleaner one: its posterior, one number of each per frame."""
+
+    to_noisy: PerFrame64  # posterior mean = to_noisy * noisy ...
+    to_clean: PerFrame64  # ... + to_clean * (clean frames)
+    small: PerFrame64  # posterior variance, 0 where the step ends on clean frames
+    large: PerFrame64  # variance that the forward process adds between the two
+
+
+def reverse_step(schedule: Schedule, here: Levels, there: Levels) -> ReverseStep:
+    """Return the posterior q(there | here, clean).
+
+    Args:
+        schedule: Noise schedule.
+        here: Levels that the step leaves.
+        there: Lower levels that it goes to; 0: clean frames.
+    """
+    (alpha, sigma), (alpha_there, sigma_there) = schedule.scales(here), schedule.scales(there)
+    ratio = alpha / alpha_there
+    added = sigma**2 - (ratio * sigma_there) ** 2
+    return ReverseStep(
+        to_noisy=ratio * sigma_there**2 / sigma**2,
+        to_clean=alpha_there * added / sigma**2,
+        small=added * (sigma_there / sigma) ** 2,
+        large=added,
+    )
+
+
+def log_variance(step: ReverseStep, floor: float, parts: Estimate, variance: Variance) -> Tensor:
+    """Return the log-variance of a network's reverse step.
+
+    Args:
+        step: The step.
+        floor: Takes the place of the posterior variance, which is 0, in the last step: that of
+            the step before.
+        parts: What the network sees; its spread is read by "learned".
+        variance: See `framefill.sampling.Ddpm`; "large" has the floor in the last step, too.
+
+    Raises:
+        ValueError: "learned" of a network that did not learn it.
+    """
+    small = step.small.clamp(min=floor).log()
+    large = step.large.log()
+    match variance:
+        case "small":
+            return small
+        case "large":
+            return torch.where(step.small > 0, large, small)
+        case "learned":
+            if parts.spread is None:
+                raise ValueError("the network did not learn its variance")
+            low, high = small.to(parts.spread), large.to(parts.spread)
+            return low + parts.spread * (high - low)
+
+
+def step_bits(
+    step: ReverseStep,
+    floor: float,
+    parts: Estimate,
+    clean: Clip,
+    noisy: Clip,
+    *,
+    variance: Variance,
+    bin_width: float,
+) -> Float[Tensor, "b f c h w"]:
+    """Return what one step adds to the bound, in bits for each value.
+
+    The divergence of the network's step from the posterior; in the last step the cost of coding
+    the clean frames, whose values are the middles of bins, at the network's mean and variance.
+
+    Args:
+        step: The step, with levels above 0 on frames that count.
+        floor: See `log_variance`.
+        parts: What the network sees in `noisy`.
+        clean: True frames in -1..1.
+        noisy: The frames that the step leaves.
+        variance: See `framefill.sampling.Ddpm`.
+        bin_width: Distance between two neighbouring values of the data, in model range.
+    """
+    mine = log_variance(step, floor, parts, variance).to(noisy)
+    mean = step.to_noisy.to(noisy) * noisy + step.to_clean.to(noisy) * parts.clean
+    true_mean = step.to_noisy.to(noisy) * noisy + step.to_clean.to(noisy) * clean
+    true = step.small.clamp(min=floor).log().to(noisy)
+    coding = -_log_likelihood(clean, mean, 0.5 * mine, bin_width)
+    last = (step.small == 0).to(noisy.device)
+    return torch.where(last, coding, gaussian_kl(true_mean, true, mean, mine)) / math.log(2)
+
+
+def gaussian_kl(
+    mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor
+) -> Tensor:
+    """Return the divergence KL(one || other) of normal distributions, in nats."""
+    ratio = torch.exp(log_variance - other_log_variance)
+    distance = (mean - other_mean) ** 2 * torch.exp(-other_log_variance)
+    return 0.5 * (other_log_variance - log_variance - 1 + ratio + distance)
+
+
+def _log_likelihood(clean: Clip, mean: Clip, log_std: Tensor, bin_width: float) -> Clip:
+    """Return the logarithm of a bin's share of a normal distribution."""
+    precision = torch.exp(-log_std)
+    above = _cumulative(precision * (clean - mean + bin_width / 2))
+    below = _cumulative(precision * (clean - mean - bin_width / 2))
+    share = torch.where(clean > EDGE, 1 - below, above - below)
+    return torch.where(clean < -EDGE, above, share).clamp(min=TINY).log()
+
+
+def _cumulative(value: Tensor) -> Tensor:
+    """The published bounds are with this approximation of the normal distribution function."""
+    return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (value + 0.044715 * value**3)))
