@@ -60,7 +60,7 @@ def test_four_steps(name: str) -> None:
         losses = MaskedLoss(reduction="half_sum").at(
             network, config.diffusion, clip, roles, levels, noise
         )
-        report = state.descend(losses, optim)
+        report = state.descend([losses], optim, clips=len(clip))
         assert report.lr == pytest.approx(now["lr"].item(), rel=1e-6)
         agree(torch.tensor(report.loss), now["loss"], 1e-6, f"{name}: loss")
         agree(torch.tensor(report.grad_norm), now["grad_norm"], 1e-5, f"{name}: gradient norm")

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from framefill.errors import InputError
@@ -15,7 +16,8 @@ from framefill.serialise import read_json, write_json
 from framefill.training import TrainState
 
 NETWORK, AVERAGE = "network.safetensors", "average.safetensors"
-OPTIMIZER, STATE = "optimizer.pt", "state.json"
+MORE = "average-{rate:g}.safetensors"
+OPTIMIZER, STATE, HISTORY = "optimizer.pt", "state.json", "history.safetensors"
 
 
 def save_checkpoint(folder: Path, state: TrainState, *, keep: int) -> Path:
@@ -31,8 +33,10 @@ def save_checkpoint(folder: Path, state: TrainState, *, keep: int) -> Path:
     """
     path = folder / f"{state.step:08d}"
     with atomic_folder(path, overwrite=True) as draft:
-        _save_weights(draft / NETWORK, state.network)
-        _save_weights(draft / AVERAGE, state.average)
+        for name, network in _networks(state):
+            _save_weights(draft / name, network)
+        if state.history is not None:
+            save_file(state.history.state(), draft / HISTORY)
         torch.save(state.optimizer.state_dict(), draft / OPTIMIZER)
         write_json(draft / STATE, {"step": state.step})
     for old in checkpoints(folder)[:-keep]:
@@ -60,16 +64,19 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
         step = read_json(path / STATE)["step"]
         if step != int(path.name):
             raise ValueError(f"it is of step {step}")
-        for name, network in ((NETWORK, state.network), (AVERAGE, state.average)):
+        for name, network in _networks(state):
             check_weights(network, path / name)
+        if state.history is not None:
+            state.history.load(load_file(path / HISTORY))
         state.optimizer.load_state_dict(optimizer)
-        load_weights(state.network, path / NETWORK)
-        load_weights(state.average, path / AVERAGE)
+        for name, network in _networks(state):
+            load_weights(network, path / name)
     except (
         OSError,
         RuntimeError,
         EOFError,
         pickle.UnpicklingError,
+        SafetensorError,
         LookupError,
         TypeError,
         ValueError,
@@ -105,6 +112,11 @@ def resume(folder: Path, state: TrainState) -> list[str]:
     for path, _ in passed:
         path.rename(path.with_name(f"{path.name}.damaged"))
     return [reason for _, reason in passed]
+
+
+def _networks(state: TrainState) -> list[tuple[str, nn.Module]]:
+    more = [(MORE.format(rate=rate), average) for rate, average in state.more.items()]
+    return [(NETWORK, state.network), (AVERAGE, state.average), *more]
 
 
 def _save_weights(path: Path, network: nn.Module) -> None:

@@ -29,12 +29,14 @@ register_union(DataConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """How the weights move: Adam with warm-up, clipping and an average of the weights."""
+    """How the weights move: AdamW with warm-up, annealing, clipping and averages of the weights."""
 
     steps: int = 100_000
     """Optimiser steps."""
     batch: int = 64
     """Clips per step."""
+    microbatch: int = 0
+    """Clips whose activations are held at once, for less memory; 0: all of the batch."""
     lr: float = 2e-4
     """Learning rate after the warm-up."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -45,12 +47,22 @@ class OptimConfig:
     """Steps in which the learning rate rises linearly from 0."""
     decay: float = 0.0
     """Share of the steps, at the end, in which the learning rate falls linearly to 0."""
+    drop: float = 1.0
+    """Factor of the learning rate at every drop_every-th step."""
+    drop_every: int = 0
+    """Steps between drops of the learning rate; 0: none."""
+    slowdown: float = 0.0
+    """The learning rate is divided by 1 + slowdown * step."""
+    weight_decay: float = 0.0
+    """Share, times the learning rate, by which weights shrink in each step (AdamW)."""
     clip_norm: float = 1.0
     """Largest norm of the gradient; longer ones are shortened to it."""
     ema: float = 0.999
     """Rate of the weights' moving average, in both papers a constant."""
     ema_power: float = 0.0
     """Above 0: rate (1 - 1/step)^(power + 1) instead, so that the average forgets its start."""
+    more_ema: tuple[float, ...] = ()
+    """Rates of further averages, each a model beside the first: model-ema-0.99 and so on."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -68,12 +80,38 @@ class OptimConfig:
             )
         if not 0 <= self.decay <= 1 or not 0 <= self.ema < 1:
             raise InputError(f"decay {self.decay} and ema {self.ema} must be between 0 and 1")
+        self._check_annealing()
+        wrong = [rate for rate in self.more_ema if not 0 <= rate < 1]
+        if wrong or len({self.ema, *self.more_ema}) <= len(self.more_ema):
+            raise InputError(
+                f"more_ema {self.more_ema} must be at least 0, below 1, and all different, also "
+                f"from ema {self.ema}"
+            )
+        if self.microbatch < 0:
+            raise InputError(f"microbatch {self.microbatch} must be at least 0")
+
+    def _check_annealing(self) -> None:
+        if not 0 < self.drop <= 1 or self.drop_every < 0:
+            raise InputError(
+                f"drop {self.drop} must be above 0 and at most 1, drop_every {self.drop_every} at "
+                "least 0"
+            )
+        if (self.drop < 1) != (self.drop_every > 0):
+            raise InputError(
+                f"drop {self.drop} and drop_every {self.drop_every} go together: a factor below 1 "
+                "and a number of steps, or neither"
+            )
+        if self.slowdown < 0 or self.weight_decay < 0:
+            raise InputError(
+                f"slowdown {self.slowdown} and weight_decay {self.weight_decay} must be at least 0"
+            )
 
     def lr_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0; the first of a warm-up is 0."""
         rise = min(step / self.warmup, 1.0) if self.warmup else 1.0
         fall = min((self.steps - step) / (self.decay * self.steps), 1.0) if self.decay else 1.0
-        return self.lr * rise * max(fall, 0.0)
+        drops = self.drop ** (step // self.drop_every) if self.drop_every else 1.0
+        return self.lr * rise * max(fall, 0.0) * drops / (1 + self.slowdown * step)
 
     def ema_at(self, step: int) -> float:
         """Return the moving average's rate after `step` steps."""
@@ -131,12 +169,21 @@ class Config:
     """Of the network's arithmetic; auto: bfloat16 on CUDA."""
     workers: int = 0
     """Processes that make clips beside the training."""
+    recompute: bool = False
+    """Compute the inside of each block again on the way back instead of keeping it: a third more
+    time, and much less memory."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
         self.model()
+        self.loss.check(self.diffusion)
+        if self.loss.kind != "error" and self.loss.bins != self.normaliser.high - self.normaliser.low:
+            raise InputError(
+                f"bins {self.loss.bins} of the loss must be the number of steps in the data's range "
+                f"{self.normaliser.low:g}..{self.normaliser.high:g}"
+            )
         # A trial draw: the schedule knows which levels it has.
         self.diffusion.schedule.draw_up_to(
             self.loss.known_level, clips=1, frames=1, generator=Generator()

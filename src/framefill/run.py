@@ -34,7 +34,7 @@ class Run:
     """A run folder and what is in it.
 
     config.json, metrics.jsonl, checkpoints/<step>/, samples/ and model/, the averaged model,
-    loadable at any time.
+    loadable at any time; beside it model-ema-RATE/ for each further average.
     """
 
     folder: Path
@@ -63,6 +63,10 @@ class Run:
     def model(self) -> Path:
         """The averaged model of the newest checkpoint."""
         return self.folder / "model"
+
+    def model_at(self, rate: float) -> Path:
+        """The model of a further average."""
+        return self.folder / f"model-ema-{rate:g}"
 
 
 def train(
@@ -192,7 +196,10 @@ def _after_step(
 
 def _save(run: Run, config: Config, name: str, state: TrainState) -> None:
     save_checkpoint(run.checkpoints, state, keep=config.log.keep)
-    _model(config, name, state).save(run.model, overwrite=True)
+    card = model_card(config, name, state)
+    Model(state.average, config.model(), card).save(run.model, overwrite=True)
+    for rate, average in state.more.items():
+        Model(average, config.model(), card).save(run.model_at(rate), overwrite=True)
 
 
 def _model(config: Config, name: str, state: TrainState) -> Model:

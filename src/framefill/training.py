@@ -2,14 +2,14 @@
 
 import copy
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import nn
-from torch.optim import Adam
+from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
 
 from framefill.config import Config, OptimConfig
@@ -17,7 +17,11 @@ from framefill.data.digits import MovingDigits
 from framefill.data.videos import VideoClips
 from framefill.device import autocast
 from framefill.errors import InputError
+from framefill.importance import LossHistory
+from framefill.nn.unet import UNet
 from framefill.randomness import generator_for, seed_of
+from framefill.roles import Role
+from framefill.types import Clip, Roles
 
 STREAM_WEIGHTS, STREAM_STEP = 0, 1  # what a key of randomness is for
 
@@ -46,38 +50,65 @@ class TrainState:
     Args:
         network: The weights being trained.
         average: Their moving average, which becomes the model.
-        optimizer: Adam, on the network's weights.
+        optimizer: AdamW, on the network's weights.
         step: Steps taken so far. Data, masks, noise and dropout are functions of it.
+        more: Further averages, by rate.
+        history: Of losses, where levels are drawn by them.
     """
 
     network: nn.Module
     average: nn.Module
-    optimizer: Adam
+    optimizer: AdamW
     step: int = 0
+    more: dict[float, nn.Module] = field(default_factory=dict)
+    history: LossHistory | None = None
 
     @classmethod
     def start(cls, config: Config, device: torch.device) -> "TrainState":
         """Return the state before the first step."""
         torch.manual_seed(seed_of(config.seed, STREAM_WEIGHTS))
-        return cls.of(config.model().build().to(device), config.optim)
+        network = config.model().build().to(device)
+        for part in network.modules():
+            if isinstance(part, UNet):
+                part.recompute = config.recompute
+        state = cls.of(network, config.optim)
+        state.history = config.loss.history(config.diffusion)
+        return state
 
     @classmethod
     def of(cls, network: nn.Module, optim: OptimConfig) -> "TrainState":
         """Return the state before the first step of a network that has its first weights."""
-        optimizer = Adam(
-            network.parameters(), lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True
+        optimizer = AdamW(
+            network.parameters(),
+            lr=optim.lr,
+            betas=optim.betas,
+            eps=optim.eps,
+            weight_decay=optim.weight_decay,
+            fused=True,
         )
-        return cls(network, copy.deepcopy(network).eval(), optimizer)
+        more = {rate: copy.deepcopy(network).eval() for rate in optim.more_ema}
+        return cls(network, copy.deepcopy(network).eval(), optimizer, more=more)
 
-    def descend(self, losses: Float[torch.Tensor, " b"], optim: OptimConfig) -> Report:
+    def descend(
+        self, parts: Iterable[Float[torch.Tensor, " _"]], optim: OptimConfig, *, clips: int
+    ) -> Report:
         """Take one optimiser step down the gradient of a batch's mean loss.
+
+        Args:
+            parts: Losses of the batch's clips, part by part: the activations of one are freed
+                before the next is asked for.
+            optim: How the weights move.
+            clips: Number of clips in the batch.
 
         Raises:
             InputError: the loss is not a number any more.
         """
-        loss = losses.float().mean()
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        loss = torch.zeros(())
+        for losses in parts:
+            share = losses.float().sum() / clips
+            torch.autograd.backward(share)
+            loss += share.detach().cpu()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
         if not torch.isfinite(norm):
             raise InputError(
@@ -89,14 +120,16 @@ class TrainState:
             group["lr"] = lr
         self.optimizer.step()
         self.step += 1
-        self.update_average(optim.ema_at(self.step))
+        self.update_average(self.average, optim.ema_at(self.step))
+        for rate, average in self.more.items():
+            self.update_average(average, rate)
         return Report(self.step, loss.item(), norm.item(), lr)
 
-    def update_average(self, rate: float) -> None:
-        """Move the average towards the weights: average = rate * average + (1 - rate) * weights."""
+    def update_average(self, average: nn.Module, rate: float) -> None:
+        """Move an average to the weights: average = rate * average + (1 - rate) * weights."""
         with torch.no_grad():
             torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.network.parameters()), 1 - rate
+                list(average.parameters()), list(self.network.parameters()), 1 - rate
             )
 
 
@@ -168,6 +201,32 @@ def _step(
 ) -> Report:
     clip = config.normaliser.to_clip(frames.numpy()).to(device)
     roles = config.masks.sample(len(clip), generator).to(device)
-    with autocast(device, config.precision):
-        losses = config.loss(state.network, config.diffusion, clip, roles, generator)
-    return state.descend(losses, config.optim)
+    parts = _losses(config, state, clip, roles, generator)
+    return state.descend(parts, config.optim, clips=len(clip))
+
+
+def _losses(
+    config: Config, state: TrainState, clip: Clip, roles: Roles, generator: torch.Generator
+) -> Iterator[Float[torch.Tensor, " _"]]:
+    """Yield the losses of a batch, part by part, times their weights.
+
+    All that is random is drawn first, so that the parts' size changes nothing but rounding (and
+    dropout).
+    """
+    draws = config.loss.draw(config.diffusion, clip, roles, generator, state.history)
+    size = config.optim.microbatch or len(clip)
+    for start in range(0, len(clip), size):
+        part = slice(start, start + size)
+        with autocast(clip.device, config.precision):
+            losses = config.loss.at(
+                state.network,
+                config.diffusion,
+                clip[part],
+                roles[part],
+                draws.levels[part],
+                draws.noise[part],
+            )
+        if state.history is not None:
+            targets = draws.levels[part].where(roles[part] == Role.TARGET, 0.0)
+            state.history.note(targets.amax(dim=1), losses)
+        yield losses * draws.weights[part]

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Step(nn.Module):
@@ -56,6 +57,10 @@ class UNet(nn.Module):
         middle: Stations at the lowest resolution.
         up: Stations of the way up; those that join take the last skip left, each skip once.
         head: From features, and the context, to the output.
+
+    Attributes:
+        recompute: Keep what goes in and out of the stations for the gradient, not what is inside:
+            it is computed again on the way back.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class UNet(nn.Module):
         head: nn.Module,
     ) -> None:
         super().__init__()
+        self.recompute = False
         self.stem, self.head = stem, head
         self.down, self.middle, self.up = map(nn.ModuleList, (down, middle, up))
 
@@ -82,12 +88,19 @@ class UNet(nn.Module):
         features = self.stem(image)
         skips = [features]
         for step in self.down:
-            features = step(features, embedding, *context)
+            features = self._through(step, features, embedding, *context)
             skips.append(features)
         for step in self.middle:
-            features = step(features, embedding, *context)
+            features = self._through(step, features, embedding, *context)
         for step in self.up:
             if isinstance(step, Step) and step.joins:
                 features = step.join(features, skips.pop())
-            features = step(features, embedding, *context)
+            features = self._through(step, features, embedding, *context)
         return self.head(features, *context)
+
+    def _through(
+        self, step: nn.Module, features: Tensor, embedding: Tensor, *context: Any
+    ) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(step, features, embedding, *context, use_reentrant=False)
+        return step(features, embedding, *context)
