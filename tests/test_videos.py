@@ -1,14 +1,20 @@
+import os
 import pickle
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
-from torch.utils.data import DataLoader
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 from framefill.cli import main
+from framefill.data.digits import Split
 from framefill.data.read import read
+from framefill.data.video import Video
 from framefill.data.videos import VideoClips, VideosConfig, find_videos, measure
 from framefill.data.write import write
 from framefill.errors import InputError
@@ -33,8 +39,10 @@ def folder_of(tmp_path: Path, split: str = "train", **videos: np.ndarray) -> Pat
     return tmp_path
 
 
-def clips_of(path: Path, *, frames: int = 3, split: str = "train", seed: int = 0, **fields):
-    config = {"path": path, "height": 8, "width": 8, "channels": 1, **fields}
+def clips_of(
+    path: Path | None, *, frames: int = 3, split: Split = "train", seed: int = 0, **fields: Any
+) -> VideoClips:
+    config: dict[str, Any] = {"path": path, "height": 8, "width": 8, "channels": 1, **fields}
     return VideosConfig(**config).clips(frames=frames, split=split, seed=seed)
 
 
@@ -96,7 +104,15 @@ def test_test_clips_show_all_videos_in_turn_in_natural_order(tmp_path: Path) -> 
 
 def test_short_videos_are_left_out_and_never_padded(tmp_path: Path) -> None:
     folder_of(tmp_path, a=numbered(5), b=numbered(6) + 100, c=numbered(2, height=9))
-    assert set(starts(clips_of(tmp_path, frames=6), 20)) == {100}
+    clips = clips_of(tmp_path, frames=6)
+    assert set(starts(clips, 20)) == {100}
+    assert [each.path.name for each in clips.footage] == ["b.npy"]
+    assert [(each.path.name, each.length) for each in clips.left_out] == [
+        ("a.npy", 5),
+        ("c.npy", 2),
+    ]
+    (tmp_path / "train" / "c.npy").unlink()
+    assert clips_of(tmp_path, frames=5).left_out == []
     with pytest.raises(InputError, match=r"7 frames with every=1 span 7 .*b\.npy, has 6: "):
         clips_of(tmp_path, frames=7)
     with pytest.raises(InputError, match="4 frames with every=2 span 7 frames"):
@@ -137,6 +153,53 @@ def test_hidden_files_links_and_other_files_are_passed_over(tmp_path: Path) -> N
     assert find_videos(train) == [train / "a.npy"]
     (tmp_path / "alias").symlink_to(tmp_path)  # what the user names may be a link
     assert len(clips_of(tmp_path / "alias").footage) == 1
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A folder in 1,200 others, taken away again since pytest recurses into what it clears."""
+    folders = [tmp_path / "train"]
+    folders[0].mkdir()
+    for _ in range(1200):
+        folders.append(folders[-1] / "d")
+        folders[-1].mkdir()
+    yield folders[-1]
+    for folder in reversed(folders):
+        for file in folder.glob("*.npy"):
+            file.unlink()
+        folder.rmdir()
+
+
+def test_folders_may_be_nested_deeper_than_python_recurses(tmp_path: Path, deep: Path) -> None:
+    with pytest.raises(InputError, match="train holds no videos"):
+        find_videos(tmp_path / "train")
+    above = deep.parents[599]
+    for folder in (deep, above, tmp_path / "train"):
+        np.save(folder / "a.npy", numbered(5))
+    found = [tmp_path / "train" / "a.npy", above / "a.npy", deep / "a.npy"]
+    assert find_videos(tmp_path / "train") == found
+    assert clips_of(tmp_path).footage[2].length == 5
+
+
+def test_folders_that_can_not_be_entered_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(20):  # longer than the 4,096 bytes that a path may have
+        os.mkdir("d" * 250)  # noqa: PTH102
+        os.chdir("d" * 250)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"can't be listed \(File name too long\): check its "):
+        find_videos(tmp_path)
+
+
+def test_videos_of_a_folder_come_before_those_below_it(tmp_path: Path) -> None:
+    train = folder_of(tmp_path, z=numbered(5)) / "train"
+    names = ("b2/a.npy", "b2/deep/a.npy", "b2/deeper/a.npy", "b10/a.npy")
+    for name in names:
+        (train / name).parent.mkdir()
+        np.save(train / name, numbered(5))
+    assert find_videos(train) == [train / "z.npy", *(train / name for name in names)]
 
 
 def test_hidden_images_are_not_counted(tmp_path: Path) -> None:
@@ -197,6 +260,63 @@ def test_other_frame_sizes_are_refused_or_converted_as_asked(tmp_path: Path) -> 
         assert found == {numbered(3).tobytes(), fitted.tobytes()}
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(1, 40), (16, 16), (17, 23), (31, 33), (33, 70), (160, 64)])
+@pytest.mark.parametrize("wanted", [(16, 16), (8, 24), (24, 10), (1, 1), (90, 11)])
+def test_fit_as_ramvid_covers_frames_of_any_shape(
+    size: tuple[int, int], wanted: tuple[int, int], channels: int
+) -> None:
+    across = np.linspace(0, 255, size[1]).round().astype(np.uint8)
+    frames = np.broadcast_to(across[None, None, :, None], (2, *size, channels))
+    height, width = wanted
+    fitted = Video(frames).fit(height=height, width=width, channels=3, how="ramvid").frames
+    assert fitted.shape == (2, height, width, 3)
+    assert fitted.dtype == np.uint8
+    rows = fitted[0, :, :, 0].astype(int)
+    assert (rows == rows[0]).all()  # nothing from beyond an edge
+    assert (np.diff(rows[0]) >= 0).all()
+    assert abs(rows.mean() - 127.5) < 255 / 2 / size[1] + 255 / 2 / width + 2  # the middle
+
+
+def test_fit_as_ramvid_scales_frames_that_are_not_square_no_more_than_has_to_be() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (1, 64, 200, 3), dtype=np.uint8)
+    fitted = Video(frames).fit(height=16, width=90, channels=3, how="ramvid").frames[0]
+    half = Image.fromarray(frames[0]).resize((100, 32), Image.Resampling.BOX)  # a quarter: too few
+    smaller = half.resize((90, 29), Image.Resampling.BICUBIC)
+    assert np.array_equal(fitted, np.asarray(smaller)[6:22])
+
+
+def test_fit_as_ramvid_halves_frames_of_exactly_twice_the_size() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    fitted = Video(frames).fit(height=16, width=16, channels=3, how="ramvid").frames
+    means = frames.reshape(1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert np.abs(fitted - means).max() <= 1  # rounded twice, after either axis
+
+
+def test_fit_as_ramvid_takes_the_luma_of_resized_frames() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 20, 20, 3), dtype=np.uint8)
+    colors = Video(frames).fit(height=9, width=9, channels=3, how="ramvid")
+    gray = Video(frames).fit(height=9, width=9, channels=1, how="ramvid").frames
+    luma = np.stack([np.asarray(Image.fromarray(frame).convert("L")) for frame in colors.frames])
+    assert np.array_equal(gray[..., 0], luma)
+    repeated = Video(gray).fit(height=9, width=9, channels=3, how="ramvid").frames
+    assert np.array_equal(repeated, gray.repeat(3, axis=3))
+    assert colors.fit(height=9, width=9, channels=3, how="ramvid") is colors
+
+
+def test_fit_as_ramvid_refuses_what_its_loader_never_meets(tmp_path: Path) -> None:
+    for array, match in (
+        (np.zeros((3, 8, 8, 1), np.float32), "frames of float32 with 1 channels .* takes uint8"),
+        (numbered(3, channels=4), r"frames of uint8 with 4 channels .* gray \(1\) or RGB \(3\): "),
+    ):
+        np.save(folder_of(tmp_path) / "train" / "a.npy", array)
+        with pytest.raises(InputError, match=r"a\.npy has " + match):
+            clips_of(tmp_path, fit="ramvid", channels=array.shape[3])
+    np.save(tmp_path / "train" / "a.npy", numbered(3))
+    with pytest.raises(InputError, match="channels=2 was asked for: choose fit stretch or crop"):
+        clips_of(tmp_path, fit="ramvid", channels=2)
+
+
 def test_channels_that_can_not_be_converted_show_at_once(tmp_path: Path) -> None:
     folder_of(tmp_path, a=numbered(3), b=numbered(3, channels=2))
     with pytest.raises(InputError, match=r"b\.npy has 2 channels"):
@@ -243,14 +363,15 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     write(tmp_path / "train" / "c.gif", numbered(20) + 200, fps=8)
     clips = clips_of(tmp_path, fit="stretch", flip=True)
     alone = np.stack([clips[index] for index in range(12)])
-    loader = DataLoader(clips, sampler=range(12), batch_size=4, num_workers=2)
+    data = cast("Dataset[np.ndarray]", clips)
+    loader = DataLoader(data, sampler=range(12), batch_size=4, num_workers=2)
     assert np.array_equal(np.concatenate([batch.numpy() for batch in loader]), alone)
     copy = pickle.loads(pickle.dumps(clips))
     assert np.array_equal(np.stack([copy[index] for index in range(12)]), alone)
 
 
 @pytest.mark.parametrize("changes", [{"height": 0}, {"width": -1}, {"channels": 0}, {"every": 0}])
-def test_impossible_settings_are_refused(changes) -> None:
+def test_impossible_settings_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(changes))):
         VideosConfig(**changes)
 

@@ -20,7 +20,8 @@ class InputOptions:
     every: int = 1
     """Read every frame, every second one (2), and so on."""
     fit: Fit = "none"
-    """Convert to the model's frame size and channels: stretch, or crop to the middle."""
+    """Convert to the model's frame size and channels: stretch, crop to the middle, or crop as the
+    official RaMViD code does (ramvid)."""
 
 
 @dataclass(frozen=True, kw_only=True)

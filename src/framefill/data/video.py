@@ -14,6 +14,7 @@ from jaxtyping import Shaped
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from PIL import Image
 
+from framefill.data.ramvid import fit_as_ramvid
 from framefill.errors import InputError
 
 DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
@@ -42,7 +43,7 @@ class Video:
     source: str = ""
 
     def fit(
-        self, *, height: int, width: int, channels: int, how: Literal["stretch", "crop"]
+        self, *, height: int, width: int, channels: int, how: Literal["stretch", "crop", "ramvid"]
     ) -> "Video":
         """Convert to the frame size and the channels of a model.
 
@@ -56,18 +57,24 @@ class Video:
                 channel that is opaque everywhere.
             how: "stretch" resizes the whole frame; "crop" keeps the shape of things: the largest
                 centered part with the new aspect ratio is resized, or only cut out if it has the
-                right size already.
+                right size already; "ramvid" crops too, pixel by pixel as RaMViD's official loader
+                does (see `fit_as_ramvid`): uint8, gray or RGB alone.
 
         Returns:
             The same object where nothing has to change.
 
         Raises:
-            InputError: the channels can't be converted, or a frame that has to be resized holds
-                some values that are NaN or infinite.
+            InputError: the channels can't be converted, a frame that has to be resized holds some
+                values that are NaN or infinite, or "ramvid" meets frames of another kind.
         """
+        name = self.source or "the video"
+        if how == "ramvid":
+            frames = fit_as_ramvid(
+                self.frames, height=height, width=width, channels=channels, name=name
+            )
+            return self if frames is self.frames else replace(self, frames=frames)
         if self.frames.shape[1:] == (height, width, channels):
             return self
-        name = self.source or "the video"
         frames = _with_channels(self.frames, channels, name)
         if how == "crop":
             frames, box = _cropped(frames, height, width)

@@ -15,7 +15,7 @@ from framefill.data.read import CONTAINERS, IMAGES, collected, natural, read
 from framefill.data.video import Part, Video
 from framefill.errors import InputError, check_fields
 
-Fit = Literal["none", "stretch", "crop"]
+Fit = Literal["none", "stretch", "crop", "ramvid"]
 ARRAYS = (".npy", ".npz")
 FILMS = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".gif", ".mpg", ".mpeg", ".ts"),
@@ -42,8 +42,9 @@ class VideosConfig:
     channels: int = 3
     """Channels of a frame: 1 for gray, 3 for RGB; arrays may have others."""
     fit: Fit = "none"
-    """For frames of another size: refuse them, resize them, or resize their largest centered part
-    of the right shape; the last two convert gray and RGB too."""
+    """For frames of another size: refuse them (none), resize them (stretch), or resize their
+    largest centered part of the right shape (crop; ramvid: as the official RaMViD code does). All
+    but none convert gray and RGB too."""
     every: int = 1
     """Step between the frames of a clip: 2 takes every other frame of a video."""
     flip: bool = False
@@ -78,6 +79,10 @@ class VideoClips:
 
     Each video is decoded once to count its frames, since headers are often wrong.
 
+    Attributes:
+        footage: The videos that clips are taken from.
+        left_out: The videos of the split that are shorter than a clip, and so never seen.
+
     Args:
         config: Folder and frame size.
         frames: Length of a clip.
@@ -93,7 +98,9 @@ class VideoClips:
         self.config, self.frames, self.seed, self.split = config, frames, seed, split
         self.span = (frames - 1) * config.every + 1
         folder = _split_folder(config.path, split)
-        self.footage = self._long_enough([measure(path) for path in find_videos(folder)], folder)
+        found = [measure(path) for path in find_videos(folder)]
+        self.footage = self._long_enough(found, folder)
+        self.left_out = [each for each in found if each.length < self.span]
         _check_dtypes(self.footage)
         _check_frames(self.footage, config)
 
@@ -132,9 +139,15 @@ def find_videos(folder: Path) -> list[Path]:
     """Return the videos below a folder, frame2 before frame10; a folder of images is one.
 
     Raises:
-        InputError: there are none, or one folder holds images beside videos.
+        InputError: there are none, one folder holds images beside videos, or one can't be listed.
     """
-    if found := _below(folder):
+    found: list[Path] = []
+    ahead = [folder]  # no recursion: folders may be nested deeper than Python calls may
+    while ahead:
+        here, deeper = _listed(ahead.pop())
+        found += here
+        ahead += reversed(deeper)
+    if found:
         return found
     raise InputError(
         f"{folder} holds no videos: fill it with videos ({' '.join(FILMS[:7])} ...), arrays "
@@ -165,16 +178,18 @@ def _split_folder(path: Path | None, split: Split) -> Path:
     return path / split
 
 
-def _below(folder: Path) -> list[Path]:
+def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the videos and the folders in one folder, itself if it holds images."""
     try:
         entries = sorted(folder.iterdir(), key=natural)
+        # Links could lead round in circles, or from train to test.
+        own = [path for path in entries if not path.name.startswith(".") and not path.is_symlink()]
+        files = [path for path in own if path.is_file()]
+        folders = [path for path in own if path.is_dir()]
     except OSError as error:
         raise InputError(
-            f"{folder} can't be listed ({error.strerror}): check its permissions"
+            f"{folder} can't be listed ({error.strerror}): check its permissions, or take it out"
         ) from error
-    # Links could lead round in circles, or from train to test.
-    own = [path for path in entries if not path.name.startswith(".") and not path.is_symlink()]
-    files = [path for path in own if path.is_file()]
     images = [path for path in files if path.suffix.lower() in IMAGES]
     videos = [path for path in files if path.suffix.lower() in FILMS + ARRAYS]
     links = [p for p in entries if p.is_symlink() and p.suffix.lower() in IMAGES]
@@ -188,8 +203,7 @@ def _below(folder: Path) -> list[Path]:
             f"{folder} holds images ({images[0].name}) beside videos ({videos[0].name}): give the "
             f"images of each video a folder of their own"
         )
-    deeper = [video for path in own if path.is_dir() for video in _below(path)]
-    return ([folder] if images else videos) + deeper
+    return [folder] if images else videos, folders
 
 
 @cache
