@@ -1,15 +1,13 @@
 """RaMViD's recorded variational bounds: of a whole walk, and of a network that learns variances."""
 
 import json
-import math
 from dataclasses import replace
 
 import pytest
 import torch
-from parity import agree, config, recording, tensors
+from parity import agree, recording, tensors
 from test_parity_ramvid import diffusion_of, load, to_clip
 
-from framefill.completion import estimator
 from framefill.metrics.bits import bits_per_dimension
 from framefill.roles import Role
 from framefill.sampling import Ddpm

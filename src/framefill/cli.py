@@ -14,7 +14,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from framefill.config import Config
-from framefill.convert.mcvd_checkpoint import from_mcvd, to_mcvd
+from framefill.conversion import ConvertOptions, convert_mcvd, convert_ramvid
 from framefill.costs import cost
 from framefill.data.read import read as read_video
 from framefill.data.video import Video
@@ -143,8 +143,8 @@ def train(
     """Train a model; the same command again goes on where it stopped.
 
     Args:
-        recipe: A recipe (`framefill recipes`), the config.json of a run, or a config.yml of MCVD's
-            code.
+        recipe: A recipe (`framefill recipes`), the config.json of a run, a config.yml of MCVD's
+            code, or a text file NAME.flags with the flags of RaMViD's.
         out: The run folder.
         config: The recipe's settings.
         data: Folder of the training data; for digits one with MNIST's IDX files, or none for the
@@ -199,34 +199,22 @@ def evaluate(
 
 
 def convert(
-    kind: Positional[Literal["mcvd"]],
+    kind: Positional[Literal["mcvd", "ramvid"]],
     source: Positional[Path],
     out: Path,
-    config_yml: Path | None = None,
-    weights: Literal["average", "last"] = "average",
-    overwrite: bool = False,
+    options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions(),
 ) -> None:
-    """Convert an official checkpoint to a model, or a model to an official checkpoint.
+    """Convert official files to a model or a run, or a model or a run to official files.
 
     Args:
-        kind: Whose checkpoint: mcvd.
-        source: The checkpoint, checkpoint_*.pt; or a model folder or run folder, for the way back.
-        out: The new model folder; or the new checkpoint, checkpoint_STEP.pt.
-        config_yml: The checkpoint's config.yml; none: the one beside it.
-        weights: The moving average of the weights, or the last ones.
-        overwrite: Replace what is there already.
+        kind: Whose files: mcvd or ramvid.
+        source: The file (MCVD: checkpoint_*.pt; RaMViD: model*.pt or ema_*.pt); or a model folder
+            or run folder, for the way back.
+        out: The new model folder or run folder; or the new file.
+        options: What the files do not say.
     """
-    if source.is_dir():
-        if config_yml is not None or weights != "average":
-            raise InputError("--config-yml and --weights are for checkpoints, not for models")
-        written = to_mcvd(load(source).model, out, overwrite=overwrite)
-        _say(f"wrote {', '.join(map(str, written))}; set data.dataset in {written[-1]}")
-        return
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another folder for --out or pass --overwrite")
-    model = from_mcvd(source, config_yml, weights=weights)
-    model.save(out, overwrite=overwrite)
-    _say(f"wrote {out}; it can {', '.join(model.tasks)}")
+    converted = convert_mcvd if kind == "mcvd" else convert_ramvid
+    _say(converted(source, out, options))
 
 
 def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:

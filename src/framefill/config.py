@@ -179,9 +179,12 @@ class Config:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
         self.model()
         self.loss.check(self.diffusion)
-        if self.loss.kind != "error" and self.loss.bins != self.normaliser.high - self.normaliser.low:
+        if (
+            self.loss.kind != "error"
+            and self.loss.bins != self.normaliser.high - self.normaliser.low
+        ):
             raise InputError(
-                f"bins {self.loss.bins} of the loss must be the number of steps in the data's range "
+                f"bins {self.loss.bins} of the loss must be the steps in the data's range "
                 f"{self.normaliser.low:g}..{self.normaliser.high:g}"
             )
         # A trial draw: the schedule knows which levels it has.

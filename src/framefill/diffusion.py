@@ -48,7 +48,8 @@ class Diffusion:
         predicts: What the output means: "noise" (Ho et al. 2020), "clean", "velocity" (Salimans &
             Ho 2022) or "edm", the preconditioned clean frames (Karras et al. 2022).
         labels: What the network is told of a level: "countdown" (MCVD: levels - level), "step"
-            (RaMViD: (level - 1) * 1000 / levels) or "log" (250 * ln(sigma / alpha), EDM).
+            (RaMViD: (level - 1) * 1000 / levels), "index" (RaMViD with rescale_timesteps off:
+            level - 1) or "log" (250 * ln(sigma / alpha), EDM).
         data_std: Standard deviation of the clean data in model range; read by "edm" only.
         limits: Range of clean data in model range. Estimates are clipped to it; None: they aren't.
         keep_noise: Leave the noise as predicted when the clean estimate was clipped (MCVD). By
@@ -59,7 +60,7 @@ class Diffusion:
 
     schedule: Schedule = field(default_factory=TableSchedule)
     predicts: Literal["noise", "clean", "velocity", "edm"] = "noise"
-    labels: Literal["countdown", "step", "log"] = "step"
+    labels: Literal["countdown", "step", "index", "log"] = "step"
     data_std: float = 0.5
     limits: tuple[float, float] | None = (-1.0, 1.0)
     keep_noise: bool = False
@@ -122,6 +123,8 @@ class Diffusion:
             return (250 * ratio.log())[..., 0, 0, 0].float().to(levels.device)
         if self.labels == "countdown":
             return self.schedule.levels - levels
+        if self.labels == "index":
+            return levels - 1
         return (levels - 1) * (1000 / self.schedule.levels)
 
     def reading(self, levels: Levels) -> Reading:

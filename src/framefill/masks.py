@@ -107,16 +107,24 @@ class RandomMasks:
         frames: Length of a clip.
         max_known: The number of known frames is uniform on 1..max_known.
         unconditional: Probability that no frame is known.
+        within: Known frames are among the frames first..end-1 of the clip alone; None: anywhere
+            (mask_range in RaMViD's code).
     """
 
     frames: int
     max_known: int
     unconditional: float = 0.25
+    within: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_known < self.frames:
             raise InputError(f"{self} leaves no frame to fill: needs 1 <= max_known < frames")
         _check_length(self.frames)
+        first, end = self.within or (0, self.frames)
+        if not 0 <= first < end <= self.frames or self.max_known > end - first:
+            raise InputError(
+                f"{self}: within needs 0 <= first < end <= frames and room for max_known frames"
+            )
         if not 0 <= self.unconditional <= 1:
             raise InputError(f"{self} needs unconditional between 0 and 1")
 
@@ -124,15 +132,20 @@ class RandomMasks:
         """Draw the roles of `clips` independent clips: Roles [clips frames]."""
         count = torch.randint(1, self.max_known + 1, (clips, 1), generator=generator)
         count[torch.rand(clips, generator=generator) < self.unconditional] = 0
-        rank = torch.rand(clips, self.frames, generator=generator).argsort(1).argsort(1)
+        draws = torch.rand(clips, self.frames, generator=generator)
+        first, end = self.within or (0, self.frames)
+        draws[:, :first] = draws[:, end:] = 1.0
+        rank = draws.argsort(1).argsort(1)
         return torch.where(rank < count, Role.KNOWN, Role.TARGET).to(torch.int8)
 
     def allows(self, row: str) -> bool:
         """Say whether training shows rows like this one."""
         known = row.count("K")
+        first, end = self.within or (0, self.frames)
         return (
             len(row) == self.frames
             and set(row) <= {"K", "T"}
+            and "K" not in row[:first] + row[end:]
             and known <= self.max_known
             and (known > 0 or self.unconditional > 0)
         )

@@ -186,7 +186,9 @@ class MaskedLoss:
         noisy = diffusion.noisy(clip, noise, levels)
         canvas = diffusion.canvas(noisy, noisy, roles, levels)
         output = denoiser(canvas, diffusion.told(levels), roles)
-        bound = None if self.kind == "error" else self._bound(output, diffusion, clip, noisy, levels)
+        bound = (
+            None if self.kind == "error" else self._bound(output, diffusion, clip, noisy, levels)
+        )
         if bound is not None:
             bound = self.bound_scale * torch.where(weight, bound, 0.0).flatten(1).mean(1)
             if self.kind == "bound":

@@ -15,8 +15,10 @@ from framefill.config import Config, read_config
 from framefill.errors import InputError, suggestion
 from framefill.recipes import recipe
 from framefill.recipes.official import official_run
+from framefill.recipes.official_ramvid import flags_run
 
 Command = Callable[..., None]
+FLAGS = "--flags"
 HELP = ("-h", "--help", "--version")
 
 
@@ -40,7 +42,7 @@ def parse_command(commands: Mapping[str, Command], arguments: list[str]) -> Call
         raise InputError(f"which command? there are: {', '.join(commands)}; or --help")
     if arguments[0] in HELP:
         return partial(_overview, commands, arguments[0])
-    command, words = commands[arguments[0]], arguments[1:]
+    command, words = commands[arguments[0]], _joined(arguments[1:])
     if "config" in inspect.signature(command).parameters and words and words[0] not in HELP:
         if words[0].startswith("-"):
             raise InputError(
@@ -50,14 +52,24 @@ def parse_command(commands: Mapping[str, Command], arguments: list[str]) -> Call
     return _parse(command, arguments[0], words)
 
 
+def _joined(words: list[str]) -> list[str]:
+    """Join --flags and its value, which begins with dashes of its own."""
+    if FLAGS not in words[:-1]:
+        return words
+    place = words.index(FLAGS)
+    return [*words[:place], f"{FLAGS}={words[place + 1]}", *words[place + 2 :]]
+
+
 def named_config(name: str) -> Config:
-    """Return the config of a recipe, of a JSON file, or of a config.yml of MCVD's code.
+    """Return the config of a recipe, a JSON file, MCVD's config.yml or a file of RaMViD's flags.
 
     Raises:
         InputError: there is no such recipe or file, or the file is faulty.
     """
     if name.endswith(".json"):
         return read_config(Path(name))
+    if name.endswith(".flags"):
+        return flags_run(Path(name))
     return official_run(Path(name)) if name.endswith((".yml", ".yaml")) else recipe(name)
 
 

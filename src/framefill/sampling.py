@@ -140,9 +140,7 @@ class Ddpm:
         to_clean = there.alpha * added / here.sigma**2
         return to_noisy * noisy + to_clean * parts.clean
 
-    def _noise(
-        self, parts: Estimate, here: Station, there: Station, fresh: Fresh
-    ) -> Clip | float:
+    def _noise(self, parts: Estimate, here: Station, there: Station, fresh: Fresh) -> Clip | float:
         """Return what a step adds to the mean; nothing where it ends on clean frames."""
         noise = fresh()
         if there.sigma == 0:
@@ -211,8 +209,7 @@ class Ddim:
             walk: The stations of the way down, from `walk`.
         """
         noisy = clean
-        ends = list(walk[::-1])
-        for here, there in zip(ends[1:-1], ends[2:], strict=True):
+        for here, there in pairwise(walk[-2::-1]):
             parts = estimate(noisy, here.level)
             noisy = there.alpha * parts.clean + there.sigma * parts.noise
         return noisy

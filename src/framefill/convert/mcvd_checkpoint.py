@@ -4,8 +4,6 @@ A checkpoint is a list: state of the network, state of Adam, epoch, step, and, i
 averaged, the average.
 """
 
-import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -20,14 +18,11 @@ from framefill.errors import InputError
 from framefill.files import replacing, write_text
 from framefill.model import Model, ModelConfig
 from framefill.nn.denoisers import BlockDenoiser
+from framefill.pickles import check_weights_by_name, load_pickle
 from framefill.schedule import TableSchedule
 
 Weights = Literal["average", "last"]
 CONFIG_NAME, MAX_CONFIG_BYTES = "config.yml", 1_000_000
-UNREADABLE = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError),
-    *(ValueError, LookupError, TypeError, AttributeError),
-)
 BAD_YAML = (  # the last ones are for scalars that are tagged as what they are not
     *(yaml.YAMLError, UnicodeDecodeError, RecursionError),
     *(ValueError, LookupError, TypeError, AttributeError),
@@ -123,14 +118,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _states(checkpoint: Path) -> list[Any]:
-    if not checkpoint.is_file():
-        raise InputError(f"{checkpoint} is no file: give an official checkpoint")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of pickles that are refused anyway
-            states = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
-        raise InputError(f"{checkpoint} can't be read as a checkpoint ({reason})") from error
+    states = load_pickle(checkpoint, "an official checkpoint, checkpoint_*.pt")
     if not isinstance(states, list) or not states or not isinstance(states[0], dict):
         raise InputError(f"{checkpoint} is no list of states: is it a checkpoint of MCVD?")
     return states
@@ -140,19 +128,7 @@ def _parameters(states: list[Any], weights: Weights, checkpoint: Path) -> dict[s
     if weights == "average" and (len(states) < 5 or not isinstance(states[4], dict)):
         raise InputError(f"{checkpoint} holds no averaged weights: pass --weights last")
     parameters = states[4] if weights == "average" else states[0]
-    for name, value in parameters.items():
-        if not isinstance(name, str) or not _is_plain(value):
-            raise InputError(f"{checkpoint}: {name} is no tensor of plain floating-point numbers")
-    return parameters
-
-
-def _is_plain(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and value.is_floating_point()
-    )
+    return check_weights_by_name(parameters, checkpoint, "an official checkpoint")
 
 
 def _blocks(network: nn.Module) -> BlockDenoiser:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from framefill.convert.names import Renaming, layer_renamings, rename
+from framefill.convert.names import Renaming, layer_renamings, rename, rename_back
 from framefill.nn.denoisers import VolumeDenoiser
 from framefill.nn.layers import SelfAttention
 from framefill.nn.unet import Step
@@ -23,6 +23,21 @@ def volume_weights(network: VolumeDenoiser, official: Mapping[str, Tensor]) -> d
         InputError: a parameter is missing, unknown or of another shape.
     """
     return rename(official, list(_renamings(network)), network.state_dict())
+
+
+def official_volume_weights(
+    network: VolumeDenoiser, ours: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return our weights under official names, in the official order of parameters.
+
+    Args:
+        network: Our network.
+        ours: Tensors by the names and with the shapes of its weights; None: the weights.
+    """
+    tensors = network.state_dict() if ours is None else ours
+    return rename_back(
+        {name: value.detach().cpu() for name, value in tensors.items()}, list(_renamings(network))
+    )
 
 
 def _renamings(network: VolumeDenoiser) -> Iterator[Renaming]:

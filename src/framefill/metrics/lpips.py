@@ -4,7 +4,6 @@ Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Percept
 its version 0.1, with frames prepared as in MCVD's evaluation (runners/ncsn_runner.py, video_gen).
 """
 
-import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,23 +18,13 @@ from torch import Tensor, nn
 
 from framefill.errors import InputError
 from framefill.metrics.frames import to_bytes
+from framefill.pickles import check_weights_by_name, load_pickle
 
 SIDE = 128  # pixels
 SHIFT = (-0.030, -0.088, -0.188)  # of red, green and blue in [-1, 1]
 SCALE = (0.458, 0.448, 0.450)
 ALEXNET = "torchvision's AlexNet weights, alexnet-owt-7be5be79.pth"
 HEADS = "the v0.1 linear weights of the lpips package, lpips/weights/v0.1/alex.pth"
-UNREADABLE = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
 
 Pictures = Float[Tensor, "b 3 128 128"]  # red, green and blue in [-1, 1]
 
@@ -192,16 +181,9 @@ def _load(module: nn.Module, path: Path, official: Callable[[str], str], what: s
 
 
 def _read(path: Path, what: str) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return check_weights_by_name(load_pickle(path, what), path, what)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        # What torch says of a damaged file ends in advice to load it without care.
-        reason = getattr(error, "strerror", None) or "it is cut short, altered or no such file"
-        raise InputError(f"{path} can't be read as weights ({reason}): give {what}") from error
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
-    ):
-        raise InputError(f"{path} holds something other than weights by name: give {what}")
-    return weights
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} can't be read ({error}): give {what}") from error

@@ -23,7 +23,7 @@ MAX_KNOWN = 4  # K in the paper, --max_num_mask_frames in the commands
 def ramvid(*, frames: int, blocks: int, batch: int, steps: int, unconditional: float) -> Config:
     """Return what all of RaMViD's commands have in common, with what they differ in."""
     return Config(
-        data=VideosConfig(fit="crop"),
+        data=VideosConfig(fit="ramvid"),
         masks=RandomMasks(frames=frames, max_known=MAX_KNOWN, unconditional=unconditional),
         network=VolumeConfig(blocks=blocks),
         diffusion=Diffusion(schedule=TableSchedule(spacing="linspace"), labels="step"),
@@ -52,13 +52,9 @@ def _recipes(
 
 
 RAMVID = {
-    **_recipes(
-        "bair-ramvid", "BAIR robot", 0.25, frames=20, blocks=2, batch=32, steps=250_000
-    ),
+    **_recipes("bair-ramvid", "BAIR robot", 0.25, frames=20, blocks=2, batch=32, steps=250_000),
     **_recipes(
         "kinetics600-ramvid", "Kinetics-600", 0.25, frames=16, blocks=3, batch=64, steps=500_000
     ),
-    **_recipes(
-        "ucf101-ramvid", "UCF-101", 0.75, frames=16, blocks=3, batch=64, steps=450_000
-    ),
+    **_recipes("ucf101-ramvid", "UCF-101", 0.75, frames=16, blocks=3, batch=64, steps=450_000),
 }
