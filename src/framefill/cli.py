@@ -3,16 +3,18 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 
 import numpy as np
 import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
+from framefill.coding import code_into, print_codings
 from framefill.config import Config
 from framefill.conversion import ConvertOptions, convert_mcvd, convert_ramvid
 from framefill.costs import cost
@@ -21,7 +23,7 @@ from framefill.data.video import Video
 from framefill.data.videos import Fit
 from framefill.data.write import check_target
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
-from framefill.errors import InputError
+from framefill.errors import FillWarning, InputError
 from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
@@ -162,6 +164,7 @@ def evaluate(
     roles: tuple[str, ...] = (),
     clips: int = 64,
     fit: Fit = "none",
+    metric: Literal["frames", "bpd"] = "frames",
     ssim: Literal["grey_bytes", "binary_bytes", "channels"] | None = None,
     alexnet: Path | None = None,
     lpips: Path | None = None,
@@ -177,6 +180,8 @@ def evaluate(
             for each task that the model was trained for.
         clips: Number of clips.
         fit: Convert videos of another size to the model's: stretch, or crop to the middle.
+        metric: PSNR, SSIM and MSE of filled frames; or bpd, bits per dimension: an upper bound on
+            what coding the T frames takes, by DDPM's steps (samples, guidance are not read).
         ssim: Of 8-bit gray frames as in MCVD's evaluation, of frames rounded to black and white
             as there for moving digits, or of each channel. None: what suits the data.
         alexnet: AlexNet's weights, for LPIPS.
@@ -184,14 +189,23 @@ def evaluate(
         fill: How frames are filled.
     """
     loaded = load(model).model
+    rows = roles or tuple(example_rows(loaded.config.masks).values())
+    source, settings = data_of(model, data, loaded.config, fit=fit), Settings(**fill.options())
+    if metric == "bpd":
+        print_codings(
+            code_into(out, loaded, source, rows, clips=clips, settings=settings, say=_say),
+            Console(),
+        )
+        _say(f"bits per dimension: {out}")
+        return
     perceptual = load_lpips(alexnet, lpips) if alexnet or lpips else None
     evaluations = evaluate_into(
         out,
         loaded,
-        data_of(model, data, loaded.config, fit=fit),
-        roles or tuple(example_rows(loaded.config.masks).values()),
+        source,
+        rows,
         scoring=Scoring(clips=clips, ssim=ssim, lpips=perceptual),
-        settings=Settings(**fill.options()),
+        settings=settings,
         say=_say,
     )
     print_evaluations(evaluations, Console())
@@ -334,6 +348,21 @@ def _finish(filled: Filled, ask: AskOptions, out: Path, truth: Video | None = No
     _say(f"wrote {', '.join(map(str, written))}")
 
 
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show our own warnings in one line, others as Python does."""
+    if issubclass(category, FillWarning):
+        _say(f"framefill: warning: {message}")
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
@@ -345,6 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 a failure that is ours, 2 a user's mistake, 130 interrupted.
     """
     try:
+        warnings.showwarning = _warn
         call = parse_command(COMMANDS, list(sys.argv[1:] if arguments is None else arguments))
         call()
     except InputError as error:

@@ -177,8 +177,13 @@ class Config:
         check_fields(self)
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
-        self.model()
+        model = self.model()
         self.loss.check(self.diffusion)
+        if model.network_classes and not model.classes:
+            raise InputError(
+                f"a network of {model.network_classes} classes and data of none: name them with "
+                "--data.classes, or all"
+            )
         if (
             self.loss.kind != "error"
             and self.loss.bins != self.normaliser.high - self.normaliser.low
@@ -204,6 +209,7 @@ class Config:
             normaliser=self.normaliser,
             sampler=self.sampler,
             guidance=self.guidance,
+            classes=self.data.classes if isinstance(self.data, VideosConfig) else (),
         )
 
 

@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class FillWarning(UserWarning):
+    """Something that works, but not as the user may expect."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean ...?"`` for a misspelt name, or nothing if none comes close.
 

@@ -199,7 +199,7 @@ def _filled(
     """
     model = Model(model.network.to(choose_device(settings.device)), model.config, model.card)
     source = data.clips(frames=len(row), split="test", seed=settings.seed)
-    windows = model.plan(row, advance=settings.advance)
+    windows = model.plan(row, advance=settings.advance, slide=settings.slide)
     normaliser, samples, batch = model.config.normaliser, settings.samples, settings.batch
     at_once = max(1, batch // samples)
     for first in range(0, clips, at_once):
@@ -210,7 +210,7 @@ def _filled(
         frames = []
         for start in range(0, len(pairs), batch):
             now = pairs[start : start + batch]
-            filled = model.fill_video(
+            filled = model.of_class([source.label(first + n) for n, _ in now]).fill_video(
                 clip[[n for n, _ in now]].to(model.device),
                 windows,
                 [generator_for(settings.seed, STREAM_EVALUATE, first + n, s) for n, s in now],
@@ -249,7 +249,7 @@ def evaluate_into(
         raise InputError(f"{folder} exists: choose another folder for --out")
     for row in rows:  # refuses before the work, not after
         check_row(row)
-        model.plan(row, advance=settings.advance)
+        model.plan(row, advance=settings.advance, slide=settings.slide)
         data.clips(frames=len(row), split="test", seed=settings.seed)
     evaluations = []
     with atomic_folder(folder) as draft:

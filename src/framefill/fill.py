@@ -1,6 +1,7 @@
 """The user's verbs: predict, rewind, interpolate, fill, upsample and generate."""
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from torch import Tensor
 from framefill.data.read import to_video
 from framefill.data.video import Video
 from framefill.device import choose_device
-from framefill.errors import InputError, suggestion
+from framefill.errors import FillWarning, InputError, suggestion
 from framefill.filled import Filled
+from framefill.masks import RandomMasks
 from framefill.model import CARD, CONFIG, WEIGHTS, Model, load_model
 from framefill.randomness import generator_for
 from framefill.roles import check_row
@@ -28,6 +30,10 @@ Source = Video | Shaped[np.ndarray, "..."] | Path | str
 CARRIED = Path(__file__).parent / "models"  # the models that ship with the package
 MAX_FRAMES = 1_000_000
 LIMIT_BYTES = 2**35  # of what is filled at once, all samples together
+NEVER_GENERATED = (
+    "this model was trained with given frames in every clip (unconditional rate 0) and never to "
+    "generate from nothing: expect poor videos, or train with --masks.unconditional 0.25"
+)
 STREAM_FILL = 2  # what a key of randomness is for
 
 
@@ -108,8 +114,17 @@ class Filler:
         return self._fill(replace(given, frames=given.frames[kept]), row, options)
 
     def generate(self, frames: int, **options: Unpack[Options]) -> Filled:
-        """Make videos of `frames` frames from nothing."""
+        """Make videos of `frames` frames from nothing.
+
+        Warns if the model's training never showed a clip without given frames (RaMViD with an
+        unconditional rate of 0, whose network can be asked all the same).
+        """
         config = self.model.config
+        masks = config.masks
+        if isinstance(masks, RandomMasks) and masks.unconditional == 0:
+            warnings.warn(NEVER_GENERATED, FillWarning, stacklevel=2)
+            asked = replace(config, masks=replace(masks, unconditional=1.0))
+            return Filler(replace(self.model, config=asked)).generate(frames, **options)
         shape = (0, config.height, config.width, config.channels)
         nothing = Video(np.zeros(shape, config.normaliser.dtype), units=config.normaliser.units)
         return self._fill(nothing, "T" * _count(frames, "frames"), options)
@@ -119,6 +134,7 @@ class Filler:
         settings, config = Settings(**options), self.model.config
         self._check(given)
         model = Model(self.model.network.to(choose_device(settings.device)), config)
+        model = model.of_class([config.class_number(settings.label)])
         size = config.height * config.width * config.channels * 4
         if (needed := size * len(row) * settings.samples) > LIMIT_BYTES:
             raise InputError(
@@ -148,7 +164,7 @@ class Filler:
         self, model: Model, clip: Float[Tensor, "f c h w"], row: str, settings: Settings
     ) -> Iterator[tuple[int, Clip]]:
         """Yield the number of a batch's first sample, and its filled videos."""
-        windows = model.plan(row, advance=settings.advance)
+        windows = model.plan(row, advance=settings.advance, slide=settings.slide)
         starts = range(0, settings.samples, settings.batch)
         with Progress(console=Console(stderr=True), disable=not settings.progress) as bar:
             task = bar.add_task("filling", total=len(windows) * len(starts))

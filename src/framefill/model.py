@@ -13,11 +13,12 @@ from torch import Generator, nn
 from framefill.completion import complete
 from framefill.device import autocast
 from framefill.diffusion import Diffusion
-from framefill.errors import InputError, check_fields
+from framefill.errors import InputError, check_fields, suggestion
 from framefill.files import atomic_folder
 from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
-from framefill.nn.config import NetworkConfig
+from framefill.nn.config import NetworkConfig, VolumeConfig
+from framefill.nn.denoisers import OfClass
 from framefill.normalise import Normaliser
 from framefill.planning import plan, tasks
 from framefill.pndm import Pndm
@@ -25,6 +26,7 @@ from framefill.rollout import rollout
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 from framefill.schedule import Schedule
 from framefill.serialise import from_data, read_json, register_union, to_data, write_json
+from framefill.sliding import slide as slide_along
 from framefill.types import Clip, Roles
 from framefill.windows import Window
 
@@ -66,6 +68,8 @@ class ModelConfig:
     """How to fill frames, unless told otherwise."""
     guidance: float = 1.0
     """History guidance, unless told otherwise; 1: none."""
+    classes: tuple[str, ...] = ()
+    """Names of the network's classes, in the order of their numbers, as far as they have any."""
 
     def __post_init__(self) -> None:
         divisor = self.network.divisor
@@ -85,12 +89,41 @@ class ModelConfig:
             )
         if self.channels < 1:
             raise InputError(f"{self.channels} channels: needs at least 1")
+        if len(self.classes) > self.network_classes or len(set(self.classes)) < len(self.classes):
+            raise InputError(
+                f"{len(self.classes)} names of classes for a network of {self.network_classes}: "
+                "needs at most one for each, and all different; set --network.classes"
+            )
         for name in ("offset", "scale"):
             count = len(getattr(self.normaliser, name))
             if count not in (1, self.channels):
                 raise InputError(
                     f"normaliser {name} has {count} values for {self.channels} channels"
                 )
+
+    @property
+    def network_classes(self) -> int:
+        """Number of class labels that the network takes, or 0."""
+        return self.network.classes if isinstance(self.network, VolumeConfig) else 0
+
+    def class_number(self, label: str | int | None) -> int | None:
+        """Return the number of a class by its name or number; None for networks without classes.
+
+        Raises:
+            InputError: there is no such class, or a label is missing or not called for.
+        """
+        if self.network_classes == 0:
+            if label is not None:
+                raise InputError(f"label {label!r}: this model was trained without classes")
+            return None
+        known = ", ".join(self.classes[:20]) or f"the numbers 0..{self.network_classes - 1}"
+        if label is None:
+            raise InputError(f"this model was trained with classes: give a label out of {known}")
+        if label in self.classes:
+            return self.classes.index(str(label))
+        if str(label).isdecimal() and int(label) < self.network_classes:
+            return int(label)
+        raise InputError(f"no class {label!r}{suggestion(str(label), self.classes)}; give {known}")
 
     def build(self) -> nn.Module:
         """Build the network with fresh weights."""
@@ -147,6 +180,17 @@ class Model:
                 generators,
             )
 
+    def of_class(self, numbers: Sequence[int | None]) -> "Model":
+        """Return the model for clips of these classes; without classes, the model itself.
+
+        Args:
+            numbers: Of the class of each clip, or one for all of them (`ModelConfig.class_number`).
+        """
+        if self.config.network_classes == 0:
+            return self
+        classes = torch.tensor([number or 0 for number in numbers])
+        return Model(OfClass(self.network, classes), self.config, self.card)
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -192,9 +236,28 @@ class Model:
         """The tasks that the model was trained for (`framefill.planning.tasks`)."""
         return tasks(self.config.masks)
 
-    def plan(self, row: str, *, advance: int | None = None) -> list[Window]:
-        """Plan how to fill a video whose frames have these roles (`framefill.planning.plan`)."""
-        return plan(row, self.config.masks, advance=advance)
+    def plan(
+        self, row: str, *, advance: int | None = None, slide: int | None = None
+    ) -> list[Window]:
+        """Plan how to fill a video whose frames have these roles.
+
+        Args:
+            row: One letter for each frame.
+            advance: Frames kept of each window; None: all.
+            slide: Frames given to each window of RaMViD's scheme (`framefill.sliding`); None: as
+                the training's masks allow (`framefill.planning`).
+
+        Raises:
+            InputError: the model was not trained for such a task, or has no such scheme.
+        """
+        if slide is None:
+            return plan(row, self.config.masks, advance=advance)
+        network = self.config.network
+        if not isinstance(network, VolumeConfig) or network.shrink_frames:
+            raise InputError("slide needs a network for clips of any length: RaMViD's, unshortened")
+        if advance is None:
+            raise InputError("slide needs advance, the number of new frames in each window")
+        return slide_along(row, advance=advance, context=slide)
 
     def _check_guidance(self, guidance: float, windows: Sequence[Window]) -> None:
         blind = (w.row.replace("K", "-") for w in windows if "K" in w.row)

@@ -38,6 +38,10 @@ class FillOptions:
     """History guidance, 1 for none; none: the model's own."""
     advance: int | None = None
     """Frames kept of each window, 1 for one frame at a time; none: all."""
+    slide: int | None = None
+    """Predict as RaMViD's script: windows of --advance new frames after the last --slide ones."""
+    label: str | None = None
+    """Class of what is filled, for models that have classes."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -55,6 +59,8 @@ class FillOptions:
             steps=self.steps,
             guidance=self.guidance,
             advance=self.advance,
+            slide=self.slide,
+            label=self.label,
             device=self.device,
             precision=self.precision,
             seed=self.seed,

@@ -15,6 +15,7 @@ from framefill.card import model_card
 from framefill.checkpoint import resume, save_checkpoint
 from framefill.config import Config, LogConfig, difference, read_config
 from framefill.data.sheet import SheetRow, save_sheet
+from framefill.data.videos import VideoClips, VideosConfig
 from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.files import write_text
@@ -102,9 +103,16 @@ def train(
         config = recipe(config)
     if data is not None:
         config = replace(config, data=replace(config.data, path=Path(data)))
+    if isinstance(config.data, VideosConfig):
+        config = replace(config, data=config.data.resolved())
     # Everything that can be wrong with the settings shows before the folder is touched.
     clips = config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
     config.normaliser.to_clip(clips[0])
+    if isinstance(clips, VideoClips) and (short := clips.left_out):
+        say(
+            f"left out: {len(short)} of {len(short) + len(clips.footage)} videos are shorter than "
+            f"a clip, first {short[0].path} with {short[0].length} frames"
+        )
     if config.log.sample_every:
         config.data.clips(frames=config.masks.frames, split="test", seed=config.seed)
     state = TrainState.start(config, choose_device(device))
@@ -163,15 +171,20 @@ def _claim(run: Run, config: Config) -> None:
     if not run.config.is_file():
         raise InputError(f"{run.folder} holds files but no run: choose another folder for --out")
     started = read_config(run.config)
+    if started.optim.decay == config.optim.decay == 0 and started.optim.steps < config.optim.steps:
+        # Without a fall towards the end no step depends on how many there are.
+        started = replace(started, optim=replace(started.optim, steps=config.optim.steps))
     plain = LogConfig()
     changes = difference(
-        replace(started, log=plain, workers=0), replace(config, log=plain, workers=0)
+        replace(started, log=plain, workers=0, recompute=False),
+        replace(config, log=plain, workers=0, recompute=False),
     )
     if changes:
         raise InputError(
             f"{run.folder} holds a run of another config ({'; '.join(changes)}): "
             "choose another folder for --out, or give the same settings to go on"
         )
+    write_json(run.config, to_data(config))
 
 
 def _after_step(
@@ -218,7 +231,7 @@ def _preview(run: Run, config: Config, model: Model, step: int) -> None:
         for index in range(PREVIEW_CLIPS):
             truth = clips[index]
             clip = config.normaliser.to_clip(truth)[None].to(model.device)
-            filled = model.fill_video(
+            filled = model.of_class([clips.label(index)]).fill_video(
                 clip, model.plan(row), [generator_for(config.seed, index)], guidance=1.0
             )
             pixels = config.normaliser.to_frames(filled[0], np.dtype(np.uint8))

@@ -28,6 +28,8 @@ class Options(TypedDict, total=False):
     steps: int | None
     guidance: float | None
     advance: int | None
+    slide: int | None
+    label: str | int | None
     device: str
     precision: Precision
     seed: int
@@ -45,6 +47,9 @@ class Settings:
         steps: Steps of the walk per window; None: the sampler's own.
         guidance: History guidance, 1 for none; None: the model's own.
         advance: Frames kept of each window, 1 for one frame at a time; None: all.
+        slide: Predict as RaMViD's script does, in windows of `advance` new frames after the last
+            `slide` ones, however long the clips of the training were; None: as planned.
+        label: Class of what is filled, its name or number, for models that have classes.
         device: "auto", "cpu", "cuda" or "mps".
         precision: Of the network's arithmetic: "auto", "float32" or "bfloat16".
         seed: Of all noise. The same seed gives the same frames, whatever the batch size.
@@ -57,6 +62,8 @@ class Settings:
     steps: int | None = None
     guidance: float | None = None
     advance: int | None = None
+    slide: int | None = None
+    label: str | int | None = None
     device: str = "auto"
     precision: str = "auto"
     seed: int = 0

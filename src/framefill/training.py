@@ -4,10 +4,11 @@ import copy
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import nn
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
@@ -18,6 +19,7 @@ from framefill.data.videos import VideoClips
 from framefill.device import autocast
 from framefill.errors import InputError
 from framefill.importance import LossHistory
+from framefill.nn.denoisers import OfClass
 from framefill.nn.unet import UNet
 from framefill.randomness import generator_for, seed_of
 from framefill.roles import Role
@@ -133,8 +135,20 @@ class TrainState:
             )
 
 
-class _Batches(Dataset[torch.Tensor | InputError]):
-    """Batch number i, as a tensor of raw frames: clips i * size to (i + 1) * size - 1.
+class Batch(NamedTuple):
+    """Clips i * size to (i + 1) * size - 1 of the data.
+
+    Args:
+        frames: In the user's units [b f h w c].
+        classes: Numbers of the clips' classes, or none.
+    """
+
+    frames: torch.Tensor
+    classes: Int64[torch.Tensor, " b"] | None
+
+
+class _Batches(Dataset[Batch | InputError]):
+    """Batch number i.
 
     What is wrong with the data comes as a value: raised in a worker process, it would arrive with
     that process's traceback for a message.
@@ -143,16 +157,18 @@ class _Batches(Dataset[torch.Tensor | InputError]):
     def __init__(self, clips: MovingDigits | VideoClips, size: int) -> None:
         self.clips, self.size = clips, size
 
-    def __getitem__(self, index: int) -> torch.Tensor | InputError:
+    def __getitem__(self, index: int) -> Batch | InputError:
         numbers = range(index * self.size, (index + 1) * self.size)
         try:
-            return torch.from_numpy(np.stack([self.clips[number] for number in numbers]))
+            frames = torch.from_numpy(np.stack([self.clips[number] for number in numbers]))
+            labels = [label for n in numbers if (label := self.clips.label(n)) is not None]
+            return Batch(frames, torch.tensor(labels) if labels else None)
         except InputError as error:
             return error
 
 
-def batches(config: Config, start: int) -> Iterator[torch.Tensor]:
-    """Yield the batches of raw frames [b f h w c] from step `start` to the end of the run.
+def batches(config: Config, start: int) -> Iterator[Batch]:
+    """Yield the batches from step `start` to the end of the run.
 
     Raises:
         InputError: the data can't be read.
@@ -186,27 +202,32 @@ def train_steps(config: Config, state: TrainState) -> Iterator[Report]:
     """
     device = next(state.network.parameters()).device
     state.network.train()
-    for frames in batches(config, state.step):
+    for batch in batches(config, state.step):
         key = (config.seed, STREAM_STEP, state.step)
         torch.manual_seed(seed_of(*key))  # dropout
-        yield _step(config, state, frames, device, generator_for(*key))
+        yield _step(config, state, batch, device, generator_for(*key))
 
 
 def _step(
     config: Config,
     state: TrainState,
-    frames: torch.Tensor,
+    batch: Batch,
     device: torch.device,
     generator: torch.Generator,
 ) -> Report:
-    clip = config.normaliser.to_clip(frames.numpy()).to(device)
+    clip = config.normaliser.to_clip(batch.frames.numpy()).to(device)
     roles = config.masks.sample(len(clip), generator).to(device)
-    parts = _losses(config, state, clip, roles, generator)
+    parts = _losses(config, state, clip, roles, batch.classes, generator)
     return state.descend(parts, config.optim, clips=len(clip))
 
 
 def _losses(
-    config: Config, state: TrainState, clip: Clip, roles: Roles, generator: torch.Generator
+    config: Config,
+    state: TrainState,
+    clip: Clip,
+    roles: Roles,
+    classes: Int64[torch.Tensor, " b"] | None,
+    generator: torch.Generator,
 ) -> Iterator[Float[torch.Tensor, " _"]]:
     """Yield the losses of a batch, part by part, times their weights.
 
@@ -217,9 +238,10 @@ def _losses(
     size = config.optim.microbatch or len(clip)
     for start in range(0, len(clip), size):
         part = slice(start, start + size)
+        network = state.network if classes is None else OfClass(state.network, classes[part])
         with autocast(clip.device, config.precision):
             losses = config.loss.at(
-                state.network,
+                network,
                 config.diffusion,
                 clip[part],
                 roles[part],

@@ -144,6 +144,7 @@ def _check_inverse(flags: Flags, config: ModelConfig, network: VolumeConfig) -> 
         again,
         sampler=config.sampler,
         guidance=config.guidance,
+        classes=config.classes,
         diffusion=replace(again.diffusion, schedule=_spaced_like(again, config)),
     )
     changed = [f.name for f in fields(config) if getattr(again, f.name) != getattr(config, f.name)]

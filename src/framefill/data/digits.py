@@ -94,6 +94,10 @@ class MovingDigits:
                 canvas[frame, y : y + side, x : x + side] += glyph
         return np.minimum(canvas, 255).astype(np.uint8)[..., None]
 
+    def label(self, index: int) -> int | None:
+        """Return None: two digits are of no one class."""
+        return None
+
     def _path(self, rng: np.random.Generator) -> list[tuple[int, int]]:
         """Return one digit's corner in each frame.
 

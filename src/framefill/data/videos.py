@@ -1,6 +1,6 @@
 """Training clips from a folder of the user's own videos."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
@@ -16,6 +16,7 @@ from framefill.data.video import Part, Video
 from framefill.errors import InputError, check_fields
 
 Fit = Literal["none", "stretch", "crop", "ramvid"]
+ALL_CLASSES = ("all",)
 ARRAYS = (".npy", ".npz")
 FILMS = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".gif", ".mpg", ".mpeg", ".ts"),
@@ -49,12 +50,27 @@ class VideosConfig:
     """Step between the frames of a clip: 2 takes every other frame of a video."""
     flip: bool = False
     """Mirror half of the training clips left to right."""
+    classes: tuple[str, ...] = ()
+    """Names of classes, in the order of their numbers, for networks that have them: a video's class
+    is what its file name has before the first _ (RaMViD). all: those of the training videos, in
+    alphabetic order."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         for name in ("height", "width", "channels", "every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+
+    def resolved(self) -> "VideosConfig":
+        """Return the same with the names that "all" classes stand for.
+
+        Raises:
+            InputError: the folder lacks train/, or it holds no videos.
+        """
+        if self.classes != ALL_CLASSES:
+            return self
+        names = {class_name(path) for path in find_videos(_split_folder(self.path, "train"))}
+        return replace(self, classes=tuple(sorted(names)))
 
     def clips(self, *, frames: int, split: Split, seed: int) -> "VideoClips":
         """Return the clips of this configuration; measures all videos of the split."""
@@ -68,6 +84,11 @@ class Footage(NamedTuple):
     length: int
     shape: tuple[int, ...]
     dtype: str
+
+
+def class_name(path: Path) -> str:
+    """Return the name of a video's class: what its own name has before the first _."""
+    return path.stem.split("_")[0]
 
 
 class VideoClips:
@@ -91,7 +112,8 @@ class VideoClips:
 
     Raises:
         InputError: the folder lacks the split, or it holds no video that is long enough, one that
-            can't be read or is damaged, one of another frame size, or several dtypes.
+            can't be read or is damaged, one of another frame size or of none of the classes, or
+            several dtypes.
     """
 
     def __init__(self, config: VideosConfig, *, frames: int, split: Split, seed: int) -> None:
@@ -103,6 +125,7 @@ class VideoClips:
         self.left_out = [each for each in found if each.length < self.span]
         _check_dtypes(self.footage)
         _check_frames(self.footage, config)
+        _check_classes(self.footage, config)
 
     def __len__(self) -> int:
         """Return the number of clips, as many as an index can name."""
@@ -114,15 +137,26 @@ class VideoClips:
         Raises:
             InputError: the file has changed, is damaged, or has frames that can't be resized.
         """
-        train = self.split == "train"
-        rng = np.random.default_rng([self.seed, not train, index])
-        number = rng.integers(len(self.footage)) if train else index % len(self.footage)
-        path, length, *_ = self.footage[number]
+        rng, (path, length, *_) = self._chosen(index)
         start = int(rng.integers(length - self.span + 1))
         video = read(path, start=start, frames=self.frames, every=self.config.every)
         frames = _fitted(video, self.config).frames
-        mirrored = train and self.config.flip and rng.random() < 0.5
+        mirrored = self.split == "train" and self.config.flip and rng.random() < 0.5
         return np.ascontiguousarray(frames[:, :, ::-1]) if mirrored else frames
+
+    def label(self, index: int) -> int | None:
+        """Return the number of the class of clip number `index`; None without classes."""
+        if not self.config.classes:
+            return None
+        _, footage = self._chosen(index)
+        return self.config.classes.index(class_name(footage.path))
+
+    def _chosen(self, index: int) -> tuple[np.random.Generator, Footage]:
+        """Return a clip's randomness, with the first draw taken, and its video."""
+        train = self.split == "train"
+        rng = np.random.default_rng([self.seed, not train, index])
+        number = rng.integers(len(self.footage)) if train else index % len(self.footage)
+        return rng, self.footage[number]
 
     def _long_enough(self, footage: list[Footage], folder: Path) -> list[Footage]:
         if usable := [each for each in footage if each.length >= self.span]:
@@ -241,6 +275,15 @@ def _check_dtypes(footage: list[Footage]) -> None:
         if each.dtype != dtype:
             raise InputError(
                 f"{path} holds {dtype} and {each.path} {each.dtype}: convert them to one dtype"
+            )
+
+
+def _check_classes(footage: list[Footage], config: VideosConfig) -> None:
+    for path, *_ in footage if config.classes else ():
+        if class_name(path) not in config.classes:
+            raise InputError(
+                f"{path} is of none of the classes {', '.join(config.classes[:20])}: name files "
+                "CLASS_anything, or take it out"
             )
 
 

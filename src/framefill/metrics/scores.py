@@ -142,8 +142,8 @@ def summarise(values: Values) -> Scores:
     return Scores(
         videos=videos,
         trajectories=trajectories,
-        best={name: _summary(BEST[name](each, axis=1)) for name, each in values.items()},
-        average={name: _summary(each.mean(axis=1)) for name, each in values.items()},
+        best={name: summary(BEST[name](each, axis=1)) for name, each in values.items()},
+        average={name: summary(each.mean(axis=1)) for name, each in values.items()},
     )
 
 
@@ -159,7 +159,8 @@ class _VideoMetric(Protocol):
     ) -> Float64[np.ndarray, "..."]: ...
 
 
-def _summary(per_video: Float64[np.ndarray, " n"]) -> Summary:
+def summary(per_video: Float64[np.ndarray, " n"]) -> Summary:
+    """Return mean, deviation and confidence of one number per video."""
     if not np.isfinite(per_video).all():
         return Summary(mean=None, std=None, confidence=None)
     mean, std, others = float(per_video.mean()), float(per_video.std()), len(per_video) - 1

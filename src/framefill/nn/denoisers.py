@@ -113,6 +113,26 @@ class VolumeDenoiser(nn.Module):
         return rearrange(output, "b c f h w -> b f c h w")
 
 
+class OfClass(nn.Module):
+    """A denoiser with class labels, for clips of known classes.
+
+    Args:
+        network: A network that was built with classes.
+        classes: The class of each clip, or one for all of them.
+    """
+
+    def __init__(self, network: nn.Module, classes: Int64[Tensor, " _"]) -> None:
+        super().__init__()
+        self.network, self.classes = network, classes
+
+    def forward(
+        self, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles
+    ) -> Float[Tensor, "b f out h w"]:
+        """See `framefill.types.Denoiser`."""
+        classes = self.classes.to(canvas.device).expand(len(canvas))
+        return self.network(canvas, labels, roles, classes)
+
+
 class ContextDenoiser(nn.Module):
     """Frames are channels of one image, in order, and the network is told their roles.
 

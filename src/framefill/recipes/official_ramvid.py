@@ -6,7 +6,7 @@ from typing import Literal
 from framefill.config import Config, LogConfig, OptimConfig
 from framefill.convert.ramvid_config import model_config
 from framefill.convert.ramvid_flags import Flags, parse_flags, promised_shapes
-from framefill.data.videos import VideosConfig
+from framefill.data.videos import ALL_CLASSES, VideosConfig
 from framefill.errors import InputError
 from framefill.model import ModelConfig
 from framefill.objective import MaskedLoss
@@ -52,6 +52,7 @@ def training_config(flags: Flags, model: ModelConfig, data: Path | None) -> Conf
             width=model.width,
             channels=model.channels,
             fit="ramvid",
+            classes=ALL_CLASSES if flags.class_cond else (),
         ),
         masks=model.masks,
         network=model.network,
