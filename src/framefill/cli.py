@@ -254,7 +254,11 @@ def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:
 
 
 def plan(
-    roles: Positional[str], model: str = "digits", advance: int | None = None, draw: bool = False
+    roles: Positional[str],
+    model: str = "digits",
+    advance: int | None = None,
+    slide: int | None = None,
+    draw: bool = False,
 ) -> None:
     """Print which frames a model fills when, and from which: one JSON object for each window.
 
@@ -262,9 +266,10 @@ def plan(
         roles: One letter per frame: K given, T to be filled in, - neither.
         model: See predict.
         advance: Frames kept of each window, 1 for one frame at a time; none: all.
+        slide: Frames given to each window of RaMViD's scheme; none: as trained.
         draw: Draw it instead, one line for each window under that of the video.
     """
-    windows = load(model).model.plan(roles, advance=advance)
+    windows = load(model).model.plan(roles, advance=advance, slide=slide)
     if draw:
         print(f"      {roles}")
     for number, window in enumerate(windows):
