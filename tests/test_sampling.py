@@ -10,6 +10,7 @@ from torch import Tensor
 from framefill.completion import complete
 from framefill.diffusion import Diffusion, Estimate
 from framefill.errors import InputError
+from framefill.fill import load
 from framefill.guidance import Guided
 from framefill.masks import BlockMasks, ContextMasks, RandomMasks
 from framefill.nn.config import (
@@ -25,6 +26,7 @@ from framefill.pndm import Pndm
 from framefill.roles import Role, roles_from
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M, Sampler
 from framefill.schedule import LogNormalSchedule, TableSchedule
+from framefill.settings import Settings
 
 MEAN, STD = 0.3, 0.2
 TABLE = Diffusion(schedule=TableSchedule(spacing="linspace"), limits=None)
@@ -375,3 +377,36 @@ def test_volumes_two_frames_deep_have_right_gradients_in_half_precision() -> Non
         assert layer.weight.grad is not None
         gradients.append(layer.weight.grad.clone())
     assert (gradients[0] - gradients[1]).norm() < 0.05 * gradients[0].norm()
+
+
+def test_repeated_steps_are_for_ddpm_alone() -> None:
+    model = load("digits").model
+    assert Settings(sampler="ddpm", repeats=3).sampler_for(model) == Ddpm(repeats=3)
+    with pytest.raises(InputError, match="repeats 3 is for sampler 'ddpm'"):
+        Settings(sampler="ddim", repeats=3).sampler_for(model)
+    with pytest.raises(InputError, match=r"repeats 0 must be in 1\.\.1000"):
+        Ddpm(repeats=0)
+
+
+def test_repeated_steps_reach_the_same_distribution() -> None:
+    """With a perfect network a step taken twice ends where a step taken once does."""
+    schedule, generator = TableSchedule(), torch.Generator().manual_seed(0)
+    mean, std, shape = 0.3, 0.5, (20_000, 1, 1, 1, 1)
+
+    def estimate(noisy: torch.Tensor, level: float) -> Estimate:
+        alpha, sigma = (s.item() for s in schedule.scales(torch.tensor([[level]])))
+        gain = alpha * std**2 / (alpha**2 * std**2 + sigma**2)
+        clean = mean + gain * (noisy - alpha * mean)
+        return Estimate(clean, (noisy - alpha * clean) / sigma)
+
+    for repeats in (1, 3):
+        sampler = Ddpm(steps=50, variance="small", repeats=repeats)
+        walk = sampler.walk(schedule)
+        end = sampler(
+            torch.randn(shape, generator=generator),
+            estimate,
+            walk,
+            lambda: torch.randn(shape, generator=generator),
+        )
+        assert end.mean().item() == pytest.approx(mean, abs=0.02)
+        assert end.std().item() == pytest.approx(std, rel=0.25)

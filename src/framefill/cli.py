@@ -379,9 +379,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 a failure that is ours, 2 a user's mistake, 130 interrupted.
     """
     try:
-        warnings.showwarning = _warn
         call = parse_command(COMMANDS, list(sys.argv[1:] if arguments is None else arguments))
-        call()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", FillWarning)
+            warnings.showwarning = _warn
+            call()
     except InputError as error:
         print(f"framefill: {error}", file=sys.stderr)
         return 2

@@ -34,6 +34,8 @@ class FillOptions:
     """How to walk from noise to frames; none: the model's own."""
     steps: int | None = None
     """Steps of the walk per window; none: the sampler's own."""
+    repeats: int | None = None
+    """Times that each step of ddpm is taken, noising again in between; none: the sampler's own."""
     guidance: float | None = None
     """History guidance, 1 for none; none: the model's own."""
     advance: int | None = None
@@ -57,6 +59,7 @@ class FillOptions:
             samples=self.samples,
             sampler=self.sampler,
             steps=self.steps,
+            repeats=self.repeats,
             guidance=self.guidance,
             advance=self.advance,
             slide=self.slide,

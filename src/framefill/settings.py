@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     samples: int
     sampler: SamplerName | SamplerConfig | None
     steps: int | None
+    repeats: int | None
     guidance: float | None
     advance: int | None
     slide: int | None
@@ -45,6 +46,8 @@ class Settings:
         samples: Different ways to fill them.
         sampler: "ddpm", "ddim", "dpm++", "pndm" or a sampler; None: the model's own.
         steps: Steps of the walk per window; None: the sampler's own.
+        repeats: Times that each step of DDPM is taken, noising again in between; None: the
+            sampler's own.
         guidance: History guidance, 1 for none; None: the model's own.
         advance: Frames kept of each window, 1 for one frame at a time; None: all.
         slide: Predict as RaMViD's script does, in windows of `advance` new frames after the last
@@ -60,6 +63,7 @@ class Settings:
     samples: int = 1
     sampler: str | SamplerConfig | None = None
     steps: int | None = None
+    repeats: int | None = None
     guidance: float | None = None
     advance: int | None = None
     slide: int | None = None
@@ -89,4 +93,10 @@ class Settings:
         """Return the sampler to use with a model."""
         chosen = self.sampler or model.config.sampler
         sampler = SAMPLERS[chosen] if isinstance(chosen, str) else chosen
-        return sampler if self.steps is None else replace(sampler, steps=self.steps)
+        if self.steps is not None:
+            sampler = replace(sampler, steps=self.steps)
+        if self.repeats is None:
+            return sampler
+        if not isinstance(sampler, Ddpm):
+            raise InputError(f"repeats {self.repeats} is for sampler 'ddpm', not {sampler}")
+        return replace(sampler, repeats=self.repeats)

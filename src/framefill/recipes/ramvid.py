@@ -45,7 +45,7 @@ def _recipes(
         name if rate == published else f"{name}-{rate:g}": Recipe(
             partial(make, unconditional=rate),
             f"{summary}; no frame known in {rate:.0%} of the clips",
-            f"uncondition_rate {rate:g}" + (" (the published command)" * (rate == published)),
+            f"uncondition_rate {rate:g}" + (", the published command" * (rate == published)),
         )
         for rate in rates
     }
