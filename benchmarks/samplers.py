@@ -10,7 +10,7 @@ from torch import Tensor
 
 from framefill.completion import complete
 from framefill.diffusion import Diffusion
-from framefill.model import SamplerConfig
+from framefill.model_config import SamplerConfig
 from framefill.pndm import Pndm
 from framefill.roles import roles_from
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M

@@ -13,7 +13,8 @@ from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.fill import Filler
 from framefill.masks import BlockMasks, ContextMasks
-from framefill.model import Model, ModelConfig, load_model
+from framefill.model import Model, load_model
+from framefill.model_config import ModelConfig
 from framefill.nn.config import ConcatConfig, ContextConfig
 from framefill.normalise import Normaliser
 from framefill.sampling import Ddim, DpmSolver2M

@@ -13,7 +13,7 @@ from framefill.convert.mcvd import mcvd_weights, official_weights
 from framefill.convert.mcvd_config import model_config
 from framefill.diffusion import Diffusion, Estimate
 from framefill.masks import BlockMasks
-from framefill.model import SamplerConfig
+from framefill.model_config import SamplerConfig
 from framefill.objective import MaskedLoss
 from framefill.pndm import Pndm
 from framefill.roles import roles_from

@@ -147,7 +147,8 @@ def test_a_file_of_flags_trains(tmp_path: Path) -> None:
         np.save(tmp_path / "data" / split / "video.npy", frames)
     flags = (
         "--image_size 32 --num_channels 32 --num_res_blocks 1 --scale_time_dim 0 --seq_len 4 "
-        "--max_num_mask_frames 2 --batch_size 2 --microbatch 1 --anneal_type linear --lr_anneal_steps 2 --learn_sigma 1 "
+        "--max_num_mask_frames 2 --batch_size 2 --microbatch 1 --anneal_type linear "
+        "--lr_anneal_steps 2 --learn_sigma 1 "
         "--data_dir elsewhere"
     )
     out = tmp_path / "run"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.masks import RandomMasks
-from framefill.model import Model, ModelConfig
+from framefill.model import Model
+from framefill.model_config import ModelConfig
 from framefill.nn.config import VolumeConfig
 from framefill.normalise import Normaliser
 from framefill.sliding import slide

@@ -14,7 +14,8 @@ from framefill.errors import InputError
 from framefill.fill import Filler, load
 from framefill.filled import Filled
 from framefill.masks import BlockMasks, ContextMasks, MixedMasks, RandomMasks
-from framefill.model import Model, ModelConfig, load_model
+from framefill.model import Model, load_model
+from framefill.model_config import ModelConfig
 from framefill.pndm import Pndm
 from framefill.recipes import RECIPES, recipe
 from framefill.roles import Role

@@ -17,7 +17,8 @@ from framefill.convert.ramvid_config import flags_of
 from framefill.convert.ramvid_flags import Flags, to_text
 from framefill.errors import InputError
 from framefill.files import atomic_folder
-from framefill.model import Model, ModelConfig
+from framefill.model import Model
+from framefill.model_config import ModelConfig
 from framefill.pickles import load_pickle
 from framefill.recipes.official_ramvid import training_config
 from framefill.run import Run

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
 
-import numpy as np
 import tyro
 from rich.console import Console
 from tyro.conf import Positional
@@ -18,121 +17,19 @@ from framefill.coding import code_into, print_codings
 from framefill.config import Config
 from framefill.conversion import ConvertOptions, convert_mcvd, convert_ramvid
 from framefill.costs import cost
-from framefill.data.read import read as read_video
-from framefill.data.video import Video
 from framefill.data.videos import Fit
-from framefill.data.write import check_target
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import FillWarning, InputError
 from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
-from framefill.filled import Filled, sample_paths
 from framefill.metrics.lpips import load_lpips
-from framefill.options import AskOptions, FillOptions, InputOptions
-from framefill.parsing import parse_command, parse_frames
+from framefill.options import FillOptions, say
+from framefill.parsing import parse_command
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
 from framefill.run import train as run_training
 from framefill.settings import Settings
-
-Ask = Annotated[AskOptions, tyro.conf.arg(name="")]
-Read = Annotated[InputOptions, tyro.conf.arg(name="")]
-
-
-def predict(
-    video: Positional[Path], frames: int, read: Read = InputOptions(), ask: Ask = AskOptions()
-) -> None:
-    """Fill in frames after the end of a video.
-
-    Args:
-        video: Video file, folder of images, or array (.npy, .npz).
-        frames: Number of frames to fill in.
-        read: What is read.
-        ask: What is asked of which model.
-    """
-    filler, given, out = _prepare(video, read, ask, "predict")
-    _finish(filler.predict(given, frames, **ask.options()), ask, out)
-
-
-def rewind(
-    video: Positional[Path], frames: int, read: Read = InputOptions(), ask: Ask = AskOptions()
-) -> None:
-    """Fill in frames before the start of a video.
-
-    Args:
-        video: Video file, folder of images, or array (.npy, .npz).
-        frames: Number of frames to fill in.
-        read: What is read.
-        ask: What is asked of which model.
-    """
-    filler, given, out = _prepare(video, read, ask, "rewind")
-    _finish(filler.rewind(given, frames, **ask.options()), ask, out)
-
-
-def interpolate(
-    video: Positional[Path], between: int, read: Read = InputOptions(), ask: Ask = AskOptions()
-) -> None:
-    """Fill in frames between each two frames of a video, which slows it down.
-
-    Args:
-        video: Video file, folder of images, or array (.npy, .npz).
-        between: Number of frames to fill in between each two.
-        read: What is read.
-        ask: What is asked of which model.
-    """
-    filler, given, out = _prepare(video, read, ask, "interpolate")
-    _finish(filler.interpolate(given, between, **ask.options()), ask, out)
-
-
-def upsample(
-    video: Positional[Path], factor: int, read: Read = InputOptions(), ask: Ask = AskOptions()
-) -> None:
-    """Multiply the frame rate of a video.
-
-    Args:
-        video: Video file, folder of images, or array (.npy, .npz).
-        factor: How many times the frame rate.
-        read: What is read.
-        ask: What is asked of which model.
-    """
-    filler, given, out = _prepare(video, read, ask, "upsample")
-    _finish(filler.upsample(given, factor, **ask.options()), ask, out)
-
-
-def fill(
-    video: Positional[Path],
-    known: str | None = None,
-    roles: str | None = None,
-    read: Read = InputOptions(),
-    ask: Ask = AskOptions(),
-) -> None:
-    """Fill in any frames of a video.
-
-    Args:
-        video: Video file, folder of images, or array (.npy, .npz).
-        known: The frames that are given, such as 0-4,15; all others are filled in. None: frames
-            that are NaN throughout are filled in.
-        roles: Instead of known, one letter per frame: K given, T to be filled in, - neither
-            (left black, or NaN). Write --roles=-KT if the first letter is -.
-        read: What is read.
-        ask: What is asked of which model.
-    """
-    filler, given, out = _prepare(video, read, ask, "fill")
-    frames = None if known is None else parse_frames(known)
-    filled = filler.fill(given, frames, roles=roles, **ask.options())
-    gaps = np.issubdtype(given.frames.dtype, np.floating) and np.isnan(given.frames).any()
-    _finish(filled, ask, out, truth=None if gaps else given)
-
-
-def generate(frames: int, ask: Ask = AskOptions()) -> None:
-    """Make videos from nothing.
-
-    Args:
-        frames: Number of frames.
-        ask: What is asked of which model.
-    """
-    out = _target(ask, "generate")
-    _finish(load(ask.model).generate(frames, **ask.options()), ask, out)
+from framefill.verbs import fill, generate, interpolate, predict, rewind, upsample
 
 
 def train(
@@ -153,8 +50,8 @@ def train(
             digits that framefill carries.
         device: auto, cpu, cuda or mps.
     """
-    run_training(config, out=out, data=data, name=recipe, device=device, say=_say)
-    _say(f"model: {out / 'model'}")
+    run_training(config, out=out, data=data, name=recipe, device=device, say=say)
+    say(f"model: {out / 'model'}")
 
 
 def evaluate(
@@ -193,10 +90,10 @@ def evaluate(
     source, settings = data_of(model, data, loaded.config, fit=fit), Settings(**fill.options())
     if metric == "bpd":
         print_codings(
-            code_into(out, loaded, source, rows, clips=clips, settings=settings, say=_say),
+            code_into(out, loaded, source, rows, clips=clips, settings=settings, say=say),
             Console(),
         )
-        _say(f"bits per dimension: {out}")
+        say(f"bits per dimension: {out}")
         return
     perceptual = load_lpips(alexnet, lpips) if alexnet or lpips else None
     evaluations = evaluate_into(
@@ -206,10 +103,10 @@ def evaluate(
         rows,
         scoring=Scoring(clips=clips, ssim=ssim, lpips=perceptual),
         settings=settings,
-        say=_say,
+        say=say,
     )
     print_evaluations(evaluations, Console())
-    _say(f"scores and contact sheets: {out}")
+    say(f"scores and contact sheets: {out}")
 
 
 def convert(
@@ -228,7 +125,7 @@ def convert(
         options: What the files do not say.
     """
     converted = convert_mcvd if kind == "mcvd" else convert_ramvid
-    _say(converted(source, out, options))
+    say(converted(source, out, options))
 
 
 def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:
@@ -247,10 +144,10 @@ def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:
     run = Path(f"{out or 'framefill-demo'}-run")
     out = out or free_folder(Path("framefill-demo"))
     check_folder(out)
-    filler = Filler(run_training("digits", out=run, say=_say)) if train else load("digits")
-    scores = run_demo(filler, config, out, clips=clips, say=_say)
+    filler = Filler(run_training("digits", out=run, say=say)) if train else load("digits")
+    scores = run_demo(filler, config, out, clips=clips, say=say)
     print_scores(scores, Console())
-    _say(f"videos, contact sheets and scores: {out}; look at {out / 'tasks.png'} first")
+    say(f"videos, contact sheets and scores: {out}; look at {out / 'tasks.png'} first")
 
 
 def plan(
@@ -312,47 +209,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def _prepare(
-    video: Path, read: InputOptions, ask: AskOptions, verb: str
-) -> tuple[Filler, Video, Path]:
-    """Load the model, read the video, in the model's size if asked for, and choose the target."""
-    out = _target(ask, verb)
-    if out.exists() and video.exists() and out.samefile(video):
-        raise InputError(f"{out} is the video itself: choose another name for --out")
-    filler = load(ask.model)
-    given = read_video(video, start=read.start, frames=read.take, every=read.every)
-    if read.fit != "none":
-        config = filler.model.config
-        given = given.fit(
-            height=config.height, width=config.width, channels=config.channels, how=read.fit
-        )
-    return filler, given, out
-
-
-def _target(ask: AskOptions, verb: str) -> Path:
-    """Return where the answer goes; refuse what can't be written before the work, not after."""
-    Settings(**ask.options())
-    out = ask.out or Path(f"{verb}.mp4")
-    check_target(out, overwrite=ask.overwrite or ask.samples > 1)
-    for path in sample_paths(out, ask.samples):
-        check_target(path, overwrite=ask.overwrite)
-    if _sheet(out).exists() and not ask.overwrite:
-        raise InputError(f"{_sheet(out)} exists: choose another --out or pass --overwrite")
-    return out
-
-
-def _sheet(out: Path) -> Path:
-    return out.with_name(f"{out.stem}.sheet.png")
-
-
-def _finish(filled: Filled, ask: AskOptions, out: Path, truth: Video | None = None) -> None:
-    written = filled.save(out, overwrite=ask.overwrite)
-    if filled.frames.shape[-1] in (1, 3):
-        filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)
-        written.append(_sheet(out))
-    _say(f"wrote {', '.join(map(str, written))}")
-
-
 def _warn(
     message: Warning | str,
     category: type[Warning],
@@ -363,13 +219,9 @@ def _warn(
 ) -> None:
     """Show our own warnings in one line, others as Python does."""
     if issubclass(category, FillWarning):
-        _say(f"framefill: warning: {message}")
+        say(f"framefill: warning: {message}")
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,8 @@ from framefill.errors import InputError
 from framefill.files import atomic_folder
 from framefill.metrics.bits import Bits, bin_width, bits_per_dimension
 from framefill.metrics.scores import Summary, summary
-from framefill.model import Model, SamplerConfig
+from framefill.model import Model
+from framefill.model_config import SamplerConfig
 from framefill.randomness import generator_for
 from framefill.roles import roles_from
 from framefill.sampling import Ddpm

@@ -16,7 +16,7 @@ from framefill.data.videos import VideosConfig
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
 from framefill.masks import Masks
-from framefill.model import ModelConfig, SamplerConfig
+from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from framefill.model import ModelConfig
+from framefill.model_config import ModelConfig
 
 STATES = 5  # copies of the weights in training: weights, gradients, Adam's two averages, our own
 

@@ -30,7 +30,8 @@ from framefill.metrics.scores import (
     measure,
     summarise,
 )
-from framefill.model import Model, ModelConfig, SamplerConfig
+from framefill.model import Model
+from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.planning import tasks
 from framefill.randomness import generator_for
 from framefill.roles import check_row

@@ -9,6 +9,11 @@ from framefill.data.videos import Fit
 from framefill.settings import Options, SamplerName
 
 
+def say(line: str) -> None:
+    """Tell the user something that is not the answer itself."""
+    sys.stderr.write(f"{line}\n")
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
     """Which part of a video is read, and how it is made to suit the model."""

@@ -6,7 +6,8 @@ from typing import Literal, TypedDict
 
 from framefill.device import Precision, check_precision
 from framefill.errors import InputError, suggestion
-from framefill.model import Model, SamplerConfig
+from framefill.model import Model
+from framefill.model_config import SamplerConfig
 from framefill.pndm import Pndm
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
 

@@ -16,7 +16,8 @@ from framefill.convert.mcvd import mcvd_weights, official_weights
 from framefill.convert.mcvd_config import model_config, official_config
 from framefill.errors import InputError
 from framefill.files import replacing, write_text
-from framefill.model import Model, ModelConfig
+from framefill.model import Model
+from framefill.model_config import ModelConfig
 from framefill.nn.denoisers import BlockDenoiser
 from framefill.pickles import check_weights_by_name, load_pickle
 from framefill.schedule import TableSchedule

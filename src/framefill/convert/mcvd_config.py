@@ -11,7 +11,7 @@ from typing import Any
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.masks import BlockMasks
-from framefill.model import ModelConfig, SamplerConfig
+from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.nn.config import ConcatConfig, Mcvd3dConfig, SpatinConfig
 from framefill.normalise import Normaliser
 from framefill.pndm import Pndm

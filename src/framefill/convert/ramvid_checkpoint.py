@@ -16,7 +16,8 @@ from framefill.convert.ramvid_flags import Flags, guess_flags, to_text
 from framefill.convert.ramvid_shapes import read_shapes
 from framefill.errors import InputError
 from framefill.files import replacing
-from framefill.model import Model, ModelConfig
+from framefill.model import Model
+from framefill.model_config import ModelConfig
 from framefill.nn.denoisers import VolumeDenoiser
 from framefill.pickles import check_weights_by_name, load_pickle
 

@@ -8,7 +8,7 @@ from framefill.convert.ramvid_shapes import Shapes
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.masks import RandomMasks
-from framefill.model import ModelConfig, SamplerConfig
+from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.nn.config import VolumeConfig
 from framefill.normalise import Normaliser
 from framefill.sampling import Ddim, Ddpm

@@ -11,7 +11,7 @@ from framefill.convert.mcvd_config import model_config, value_of
 from framefill.data.digits import DigitsConfig
 from framefill.data.videos import VideosConfig
 from framefill.errors import InputError
-from framefill.model import ModelConfig, SamplerConfig
+from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.objective import MaskedLoss
 from framefill.pndm import Pndm
 from framefill.sampling import Ddim, Ddpm

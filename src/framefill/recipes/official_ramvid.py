@@ -8,7 +8,7 @@ from framefill.convert.ramvid_config import model_config
 from framefill.convert.ramvid_flags import Flags, parse_flags, promised_shapes
 from framefill.data.videos import ALL_CLASSES, VideosConfig
 from framefill.errors import InputError
-from framefill.model import ModelConfig
+from framefill.model_config import ModelConfig
 from framefill.objective import MaskedLoss
 
 MAX_BYTES = 100_000  # of a file of flags

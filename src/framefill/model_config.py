@@ -1,0 +1,116 @@
+"""Everything about a model but its weights."""
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from framefill.diffusion import Diffusion
+from framefill.errors import InputError, check_fields, suggestion
+from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
+from framefill.nn.config import NetworkConfig, VolumeConfig
+from framefill.normalise import Normaliser
+from framefill.pndm import Pndm
+from framefill.sampling import Ddim, Ddpm, DpmSolver2M
+from framefill.schedule import Schedule
+from framefill.serialise import register_union
+
+MAX_SIDE = 8192  # pixels
+
+SamplerConfig = Ddpm | Ddim | DpmSolver2M | Pndm
+
+for union in (
+    Schedule,
+    SamplerConfig,
+    NetworkConfig,
+    BlockMasks | RandomMasks | ContextMasks,
+    Masks,
+):
+    register_union(union)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything about a model but its weights."""
+
+    height: int
+    """Height of a frame, in pixels."""
+    width: int
+    """Width of a frame, in pixels."""
+    channels: int
+    """Channels of a frame."""
+    network: NetworkConfig
+    """The network."""
+    masks: Masks
+    """The rows of roles that it was trained on, hence what it can be asked for."""
+    diffusion: Diffusion
+    """The noise levels, and what the network's output means."""
+    normaliser: Normaliser
+    """Between the user's units and the model's range."""
+    sampler: SamplerConfig = field(default_factory=DpmSolver2M)
+    """How to fill frames, unless told otherwise."""
+    guidance: float = 1.0
+    """History guidance, unless told otherwise; 1: none."""
+    classes: tuple[str, ...] = ()
+    """Names of the network's classes, in the order of their numbers, as far as they have any."""
+
+    def __post_init__(self) -> None:
+        divisor = self.network.divisor
+        check_fields(self)
+        self.sampler.walk(self.diffusion.schedule)  # refuses steps that it can't take
+        if self.guidance < 0:
+            raise InputError(f"guidance {self.guidance} must be at least 0; 1 is none")
+        if max(self.height, self.width) > MAX_SIDE or self.channels > MAX_SIDE:
+            raise InputError(
+                f"frames of {self.height} x {self.width} with {self.channels} channels: at most "
+                f"{MAX_SIDE} each"
+            )
+        if min(self.height, self.width) < 1 or self.height % divisor or self.width % divisor:
+            raise InputError(
+                f"frames of {self.height} x {self.width} pixels: this network needs a height and "
+                f"a width divisible by {divisor}; resize the frames"
+            )
+        if self.channels < 1:
+            raise InputError(f"{self.channels} channels: needs at least 1")
+        if len(self.classes) > self.network_classes or len(set(self.classes)) < len(self.classes):
+            raise InputError(
+                f"{len(self.classes)} names of classes for a network of {self.network_classes}: "
+                "needs at most one for each, and all different; set --network.classes"
+            )
+        for name in ("offset", "scale"):
+            count = len(getattr(self.normaliser, name))
+            if count not in (1, self.channels):
+                raise InputError(
+                    f"normaliser {name} has {count} values for {self.channels} channels"
+                )
+
+    @property
+    def network_classes(self) -> int:
+        """Number of class labels that the network takes, or 0."""
+        return self.network.classes if isinstance(self.network, VolumeConfig) else 0
+
+    def class_number(self, label: str | int | None) -> int | None:
+        """Return the number of a class by its name or number; None for networks without classes.
+
+        Raises:
+            InputError: there is no such class, or a label is missing or not called for.
+        """
+        if self.network_classes == 0:
+            if label is not None:
+                raise InputError(f"label {label!r}: this model was trained without classes")
+            return None
+        known = ", ".join(self.classes[:20]) or f"the numbers 0..{self.network_classes - 1}"
+        if label is None:
+            raise InputError(f"this model was trained with classes: give a label out of {known}")
+        if label in self.classes:
+            return self.classes.index(str(label))
+        if str(label).isdecimal() and int(label) < self.network_classes:
+            return int(label)
+        raise InputError(f"no class {label!r}{suggestion(str(label), self.classes)}; give {known}")
+
+    def build(self) -> nn.Module:
+        """Build the network with fresh weights."""
+        return self.network.build(
+            channels=self.channels,
+            masks=self.masks,
+            learned_spread=self.diffusion.learned_spread,
+        )
