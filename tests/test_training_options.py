@@ -100,7 +100,7 @@ def test_every_average_becomes_a_model_and_comes_back(tmp_path: Path) -> None:
     short = replace(config, optim=replace(config.optim, steps=2))
     train(short, out=tmp_path / "parts", progress=False)
     train(config, out=tmp_path / "parts", progress=False)
-    names = ["model", "model-ema-0.5", "model-ema-0"]
+    names = ["model", "model-ema-0.5", "model-ema-0.0"]
     ours = [weights(tmp_path / "whole" / name) for name in names]
     for name, whole in zip(names, ours, strict=True):
         assert apart(whole, weights(tmp_path / "parts" / name)) == 0, name

@@ -16,7 +16,7 @@ from framefill.serialise import read_json, write_json
 from framefill.training import TrainState
 
 NETWORK, AVERAGE = "network.safetensors", "average.safetensors"
-MORE = "average-{rate:g}.safetensors"
+MORE = "average-{rate}.safetensors"
 OPTIMIZER, STATE, HISTORY = "optimizer.pt", "state.json", "history.safetensors"
 
 

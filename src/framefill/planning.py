@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from framefill.errors import InputError
 from framefill.masks import BlockMasks, ContextMasks, Masks, MixedMasks, RandomMasks
+from framefill.offers import windows_at
 from framefill.roles import check_row
-from framefill.windows import Frames, Front, Window, at, nearly_allowed, windows_at
+from framefill.windows import Frames, Front, Window
 
 
 def plan(row: str, masks: Masks, *, advance: int | None = None) -> list[Window]:
@@ -86,18 +87,10 @@ EXAMPLES = {
 
 
 def _plan(row: str, masks: Masks, advance: int | None) -> list[Window] | None:
-    frames = Frames(row)
-    ahead, behind = _distances(row), _distances(row[::-1])[::-1]
-    fronts: list[Front] = []
-
-    def open_gap(frame: int, *, backward: bool) -> None:
-        if at(frames.waiting, frame):
-            distance = (behind if backward else ahead)[frame]
-            heapq.heappush(fronts, Front(distance, backward, frame))
-
+    frames, fronts = Frames(row), Fronts(row)
     for run in _runs(row):
-        open_gap(run.start, backward=False)
-        open_gap(run.stop - 1, backward=True)
+        fronts.open(run.start, backward=False)
+        fronts.open(run.stop - 1, backward=True)
     windows = []
     while frames.left:
         window = _next_window(masks, frames, fronts, advance)
@@ -107,10 +100,47 @@ def _plan(row: str, masks: Masks, advance: int | None) -> list[Window] | None:
         for frame in window.fills:
             frames.fill(frame)
         for frame in window.fills:
-            open_gap(frame + 1, backward=False)
-            open_gap(frame - 1, backward=True)
+            if frames.waiting(frame + 1):
+                fronts.open(frame + 1, backward=False)
+            if frames.waiting(frame - 1):
+                fronts.open(frame - 1, backward=True)
+        fronts.wake(range(window.fills[0] - masks.frames, window.fills[-1] + masks.frames + 1))
     filler = {frame: window for window in windows for frame in window.fills}
     return windows if all(_heeds(filler, frames, run) for run in _runs(row)) else None
+
+
+class Fronts:
+    """The ends of gaps where filling can go on, those nearest to given frames first.
+
+    Fronts at which a model has nothing good to go on wait until all others are used up, or until
+    something near them is filled; so each is looked at a few times, however long the video.
+    """
+
+    def __init__(self, row: str) -> None:
+        self._ahead, self._behind = _distances(row), _distances(row[::-1])[::-1]
+        self._queue: list[Front] = []
+        self._late: dict[int, set[bool]] = {}
+
+    def open(self, frame: int, *, backward: bool) -> None:
+        """Add a front."""
+        distance = (self._behind if backward else self._ahead)[frame]
+        heapq.heappush(self._queue, Front(False, distance, backward, frame))
+
+    def pop(self) -> Front | None:
+        """Take the next front."""
+        return heapq.heappop(self._queue) if self._queue else None
+
+    def postpone(self, front: Front) -> None:
+        """Put a front behind all others."""
+        heapq.heappush(self._queue, front._replace(late=True))
+        self._late.setdefault(front.frame, set()).add(front.backward)
+
+    def wake(self, near: range) -> None:
+        """Look again at the postponed fronts near frames that were filled."""
+        if self._late:
+            for frame in near:
+                for backward in self._late.pop(frame, ()):
+                    self.open(frame, backward=backward)
 
 
 def _runs(row: str) -> list[range]:
@@ -130,7 +160,7 @@ def _heeds(filler: Mapping[int, Window], frames: Frames, run: range) -> bool:
         run: The targets.
     """
     windows = list({id(filler[frame]): filler[frame] for frame in run}.values())
-    beside = [frame for frame in (run.start - 1, run.stop) if at(frames.given, frame)]
+    beside = [frame for frame in (run.start - 1, run.stop) if frames.given(frame)]
     if beside and not all("K" in window.row for window in windows):
         return False
     if not all(any(window.knows(frame) for window in windows) for frame in beside):
@@ -150,33 +180,38 @@ def _distances(row: str) -> list[int]:
 
 
 def _next_window(
-    masks: Masks, frames: Frames, fronts: list[Front], advance: int | None
+    masks: Masks, frames: Frames, fronts: Fronts, advance: int | None
 ) -> Window | None:
-    """Take the front nearest to given frames at which the model was trained to fill."""
-    passed: list[Front] = []
-    blind = None
-    while fronts:
-        front = heapq.heappop(fronts)
-        if not frames.waiting[front.frame]:
+    """Take the front nearest to given frames at which the model was trained to fill.
+
+    Windows that see nothing, or not what is beside the front, or not what is on both sides of a
+    gap that they close, come last.
+    """
+    while (front := fronts.pop()) is not None:
+        if not frames.waiting(front.frame):
             continue
-        passed.append(front)
+        blind = None
         for part in _parts(masks):
             windows = [
-                _keeping(window, frames, front, advance)
+                _keeping(window, front, advance)
                 for window in windows_at(part, frames, front)
-                if masks.allows(window.row) or nearly_allowed(part, window.row)
+                if masks.allows(window.row) or _nearly_allowed(part, window.row)
             ]
             gap = frames.gap_around(front.frame, part.frames)
             seeing = [window for window in windows if not _closes_blindly(gap, window)]
             if not seeing and windows and len(gap) > 1:
                 half = min(len(gap) // 2, advance or len(gap))
-                seeing = [_keeping(windows[0], frames, front, half, within=gap)]
-            if seeing:
-                for other in passed:
-                    heapq.heappush(fronts, other)
-                return seeing[0]
+                seeing = [_keeping(windows[0], front, half, within=gap)]
+            beside = front.frame + (1 if front.backward else -1)
+            for window in seeing:
+                if window.knows(beside) or ("K" in window.row and not frames.exists(beside)):
+                    return window
             blind = blind or next(iter(windows), None)
-    return blind
+        if not front.late:
+            fronts.postpone(front)
+        elif blind:
+            return blind
+    return None
 
 
 def _parts(masks: Masks) -> list[BlockMasks | RandomMasks | ContextMasks]:
@@ -187,27 +222,34 @@ def _parts(masks: Masks) -> list[BlockMasks | RandomMasks | ContextMasks]:
     return [part for part, weight in pairs if weight > 0]
 
 
-def _keeping(
-    window: Window,
-    frames: Frames,
-    front: Front,
-    advance: int | None,
-    within: range | None = None,
-) -> Window:
-    """Say which of a window's targets are kept: the `advance` nearest to the front.
+def _nearly_allowed(part: Masks, row: str) -> bool:
+    """Accept what training comes nearest to, where it never shows what a user has.
 
-    Other runs that end where the window does are left to one that sees what is beside them.
+    A past or a future that is shorter than the block, its rest ABSENT, though training shows it
+    whole or not at all; and two known frames, for gaps, where random masks draw one.
     """
-    pairs = zip(window.frames, window.row, strict=True)
-    fills = [f for f, letter in pairs if letter == "T" and at(frames.waiting, f)]
-    if within is not None:
-        fills = [f for f in fills if f in within]
-    for edge in {fills[0], fills[-1]}:
-        run = frames.run_around(edge, len(window.frames))
-        beside = [f for f in (run.start - 1, run.stop) if at(frames.exists, f)]
-        if front.frame not in run and not all(window.knows(f) for f in beside):
-            fills = [f for f in fills if f not in run]
-    kept = fills[::-1][:advance] if front.backward else fills[:advance]
+    if isinstance(part, RandomMasks):
+        alone = row.replace("K", "T", 1), "T".join(row.rsplit("K", 1))
+        return row.count("K") == 2 and all(map(part.allows, alone))
+    if not isinstance(part, BlockMasks):
+        return False
+    end = part.past + part.target
+    past, future = row[: part.past], row[end:]
+    if part.drop_past > 0 and past.lstrip("-") == past.count("K") * "K" != "":
+        past = "K" * part.past
+    if part.drops_future and future.rstrip("-") == future.count("K") * "K" != "":
+        future = "K" * part.future
+    return part.allows(past + row[part.past : end] + future)
+
+
+def _keeping(
+    window: Window, front: Front, advance: int | None, within: range | None = None
+) -> Window:
+    """Keep the `advance` targets of a window that are nearest to its front."""
+    if advance is None:
+        return window
+    fills = [f for f in window.fills if within is None or f in within]
+    kept = sorted(fills, key=lambda frame: abs(frame - front.frame))[:advance]
     return replace(window, fills=tuple(sorted(kept)))
 
 

@@ -67,7 +67,7 @@ class Run:
 
     def model_at(self, rate: float) -> Path:
         """The model of a further average."""
-        return self.folder / f"model-ema-{rate:g}"
+        return self.folder / f"model-ema-{rate}"
 
 
 def train(
