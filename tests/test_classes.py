@@ -1,5 +1,6 @@
 """Class labels: found in file names, learned, and asked for by name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,36 @@ def test_videos_of_no_class_are_named(videos: Path) -> None:
     data = VideosConfig(path=videos, height=16, width=16, channels=1, classes=("dark",))
     with pytest.raises(InputError, match=r"bright_0_a\.npy is of none of the classes dark"):
         data.clips(frames=3, split="train", seed=0)
+
+
+def test_scores_of_a_model_folder_are_of_the_clips_own_classes(
+    run: Path, videos: Path, tmp_path: Path, capsys: Any
+) -> None:
+    means = []
+    for label in ((), ("--label", "dark")):
+        out = tmp_path / f"bits{len(means)}"
+        command = ["evaluate", str(run / "model"), "--data", str(videos), "--metric", "bpd"]
+        command += ["--roles", "TTT", "--clips", "4", "--steps", "5", "--sampler", "ddpm"]
+        assert main([*command, "--out", str(out), *label]) == 0
+        means.append(json.loads((out / "bits.json").read_text())["rows"][0]["bits"]["mean"])
+    assert means[0] < means[1] - 0.05
+    assert main([*command, "--out", str(tmp_path / "x"), "--label", "green"]) == 2
+    assert "no class 'green'" in capsys.readouterr().err
+
+
+def test_classes_that_are_not_known_are_asked_for(filler: Filler) -> None:
+    with pytest.raises(InputError, match="give a label"):
+        filler.model.of_class([None])
+
+
+def test_frames_are_kept_for_other_scores(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores"
+    command = ["evaluate", str(run), "--out", str(out), "--clips", "3", "--samples", "2"]
+    assert main([*command, "--keep", "--roles", "KTT", "TTT"]) == 0
+    for name in ("0-KTT.npz", "1-TTT.npz"):
+        kept = np.load(out / name)
+        assert kept["truth"].shape == (3, 3, 16, 16, 1)
+        assert kept["filled"].shape == (3, 2, 3, 16, 16, 1)
+        assert kept["filled"].dtype == kept["truth"].dtype == np.uint8
+    first = np.load(out / "0-KTT.npz")
+    assert np.array_equal(first["filled"][:, 1, 0], first["truth"][:, 0])

@@ -1,5 +1,6 @@
 """RaMViD's files to models and runs and back, and everything that is refused on the way."""
 
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from framefill.model import Model
 from framefill.nn.config import VolumeConfig
 from framefill.objective import MaskedLoss
 from framefill.recipes import RECIPES
+from framefill.recipes.official_ramvid import training_config, training_flags
 from framefill.run import train
 from framefill.sampling import Ddim, Ddpm
 from framefill.schedule import TableSchedule
@@ -107,7 +109,7 @@ def test_without_flags_the_weights_tell_and_the_rest_is_published(
     assert main(["convert", "ramvid", str(official), "--out", str(out)]) == 0
     config = load(out).model.config
     assert (config.height, config.network, config.channels) == (32, SMALL, 3)
-    assert config.masks == RandomMasks(frames=20, max_known=4, unconditional=0.0)
+    assert config.masks == RandomMasks(frames=20, max_known=4, unconditional=0.25)
     assert config.sampler == Ddpm(steps=1000, variance="large")
 
 
@@ -143,6 +145,7 @@ def test_the_published_networks_are_recognised(name: str) -> None:
     report = report_of(f"ramvid/{name}")
     weights = {key: torch.empty(shape, device="meta") for key, shape in report["keys"].items()}
     flags = guess_flags(read_shapes(weights))
+    assert flags.uncondition_rate == 0.25
     said = {key: getattr(flags, key) for key in report["flags"]}
     assert said == report["flags"]
 
@@ -290,20 +293,96 @@ def test_the_official_optimiser_is_taken_over(tmp_path: Path, videos: Path) -> N
 
 @pytest.mark.parametrize(
     ("missing", "message"),
-    [("ema_0.9_000002.pt", "ema_0.9_000002.pt is missing"), ("opt000002.pt", "is no file")],
+    [
+        ("ema_0.5_000002.pt", "no ema_0.5_000002.pt: the average of rate 0.5 starts at the last"),
+        ("opt000002.pt", "no opt000002.pt: AdamW starts afresh"),
+    ],
 )
-def test_a_training_without_all_its_files_is_refused(
+def test_what_a_training_lacks_starts_afresh_and_is_said(
     videos: Path, tmp_path: Path, capsys: Any, missing: str, message: str
 ) -> None:
     train(small(), out=tmp_path / "here", data=videos, progress=False)
     there, out = tmp_path / "there", tmp_path / "back"
     assert main(["convert", "ramvid", str(tmp_path / "here"), "--out", str(there), "--run"]) == 0
     (there / missing).unlink()
-    flags = f"{to_text(flags_of(small().model()))} --ema_rate 0.9,0.5"
+    flags = f"{to_text(flags_of(small().model()))} --ema_rate 0.9,0.5 --batch_size 1"
     command = ["convert", "ramvid", str(there / "model000002.pt"), "--out", str(out), "--run"]
-    assert main([*command, "--flags", flags]) == 2
+    capsys.readouterr()
+    assert main([*command, "--flags", flags]) == 0
     assert message in capsys.readouterr().err
-    assert not out.exists()
+    last = load(tmp_path / "here").model.network.state_dict()
+    taken = load(out).model.network.state_dict()
+    assert all(torch.equal(last[name], taken[name]) for name in last)
+    assert (out / "model-ema-0.5").is_dir()
+    assert main([*command, "--flags", flags]) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_the_command_that_is_printed_goes_on(videos: Path, tmp_path: Path, labelled: bool) -> None:
+    network = replace(SMALL, classes=1000 if labelled else 0)
+    config = small(
+        network=network,
+        data=VideosConfig(height=32, width=32, classes=("video",) if labelled else ()),
+    )
+    train(config, out=tmp_path / "here", data=videos, progress=False)
+    there, out = tmp_path / "there", tmp_path / "back"
+    assert main(["convert", "ramvid", str(tmp_path / "here"), "--out", str(there), "--run"]) == 0
+    flags = f"{to_text(flags_of(config.model()))} --batch_size 1 --save_interval 1 --ema_rate 0.9"
+    flags += " --anneal_type linear --lr_anneal_steps 3"
+    command = ["convert", "ramvid", str(there / "model000002.pt"), "--out", str(out), "--run"]
+    assert main([*command, "--flags", flags]) == 0
+    again = ["train", str(out / "config.json"), "--out", str(out), "--data", str(videos)]
+    assert main(again) == 0
+    assert (out / "checkpoints" / "00000003").is_dir()
+
+
+def test_the_flags_of_a_training_come_back() -> None:
+    text = (
+        "--image_size 32 --num_channels 32 --num_res_blocks 1 --scale_time_dim 0 --seq_len 8 "
+        "--learn_sigma True --batch_size 4 --microbatch 1 --clip 5.0 --anneal_type linear "
+        "--lr_anneal_steps 300000 --exclude_conditional False --seed 9 --weight_decay 0.05 "
+        "--schedule_sampler loss-second-moment --rescale_learned_sigmas False "
+        "--ema_rate 0.9999,0.99 --use_checkpoint True --lr 1e-05"
+    )
+    flags = parse_flags(text)
+    config = training_config(flags, model_config(flags, promised_shapes(flags)), None)
+    assert training_flags(config) == (flags, [])
+    assert parse_flags(to_text(flags)) == flags
+    for name in ("step --drop 0.5 --steps_drop 10.0", "time_based --decay 0.1"):
+        flags = parse_flags(f"--scale_time_dim 0 --anneal_type {name}")
+        config = training_config(flags, model_config(flags, promised_shapes(flags)), None)
+        assert training_flags(config) == (flags, [])
+
+
+def test_what_flags_can_not_say_is_named() -> None:
+    config = small(optim=OptimConfig(warmup=7, ema_power=2.0), loss=MaskedLoss(norm="absolute"))
+    _, unsaid = training_flags(config)
+    named = {line.split(":")[0] for line in unsaid}
+    assert named == {"optim.warmup", "optim.ema_power", "loss.norm"}
+
+
+def test_models_without_attention_have_flags() -> None:
+    config = small(network=replace(SMALL, attention=())).model()
+    flags = flags_of(config)
+    assert flags.attention_resolutions == "1"
+    assert model_config(flags, promised_shapes(flags)) == config
+
+
+def test_weights_that_claim_more_than_they_hold_are_refused(official: Path) -> None:
+    huge = torch.zeros(1).expand(8192, 3, 3, 3, 3)
+    change(official, input_blocks__0__0__weight=huge)
+    with pytest.raises(InputError, match="is no tensor of plain"):
+        from_ramvid(official)
+    change(official, input_blocks__0__0__weight=torch.zeros(0, 3, 3, 3, 3))
+    with pytest.raises(InputError, match="weights for 3 channels in and 3 out"):
+        from_ramvid(official)
+
+
+def test_file_names_of_any_kind_are_taken(official: Path, tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode(b"ema_\xff.pt")
+    official.rename(strange)
+    assert main(["convert", "ramvid", str(strange), "--out", str(tmp_path / "m")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -354,6 +433,7 @@ def test_nothing_is_overwritten(official: Path, tmp_path: Path, capsys: Any) -> 
         (["--weights", "last"], "are for MCVD's"),
         (["--data", "x"], "--data is for runs"),
         (["--run"], "is no modelNNNNNN.pt"),
+        (["--run", "--overwrite"], "runs are never overwritten"),
     ],
 )
 def test_options_of_other_conversions_are_refused(

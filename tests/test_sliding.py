@@ -82,3 +82,10 @@ def test_what_can_not_slide_is_refused() -> None:
         model().plan("KTT", slide=1)
     with pytest.raises(InputError, match="any length"):
         model(shrink_frames=4).plan("KTT", advance=1, slide=1)
+
+
+def test_windows_have_an_end() -> None:
+    with pytest.raises(InputError, match="at most 4096"):
+        slide("KTTT", advance=10**9, context=1)
+    with pytest.raises(InputError, match="at most 4096"):
+        slide("K" * 5000 + "T", advance=1, context=1)

@@ -17,10 +17,11 @@ from framefill.errors import InputError
 from framefill.fill import load
 from framefill.masks import ContextMasks, RandomMasks
 from framefill.nn.config import ContextConfig, VolumeConfig
+from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
 from framefill.roles import roles_from
 from framefill.run import train
-from framefill.sampling import DpmSolver2M
+from framefill.sampling import Ddpm, DpmSolver2M
 from framefill.schedule import LogNormalSchedule, TableSchedule
 from framefill.training import TrainState, train_steps
 
@@ -65,7 +66,7 @@ def apart(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
     [
         ({"decay": 1.0}, [1.0, 0.75, 0.5, 0.25]),
         ({"drop": 0.5, "drop_every": 2}, [1.0, 1.0, 0.5, 0.5]),
-        ({"slowdown": 1.0}, [1.0, 1 / 2, 1 / 3, 1 / 4]),
+        ({"inverse_decay": 1.0}, [1.0, 1 / 2, 1 / 3, 1 / 4]),
         ({"warmup": 2}, [0.0, 0.5, 1.0, 1.0]),
         ({}, [1.0, 1.0, 1.0, 1.0]),
     ],
@@ -81,12 +82,13 @@ def test_the_learning_rate_is_annealed(settings: dict[str, Any], rates: list[flo
         ({"drop": 0.5}, "go together"),
         ({"drop_every": 5}, "go together"),
         ({"drop": 1.5, "drop_every": 5}, "at most 1"),
-        ({"slowdown": -1.0}, "slowdown -1.0"),
+        ({"inverse_decay": -1.0}, "inverse_decay -1.0"),
         ({"weight_decay": -0.1}, "weight_decay -0.1"),
         ({"more_ema": (0.999,)}, "all different"),
         ({"more_ema": (0.5, 0.5)}, "all different"),
         ({"more_ema": (1.0,)}, "below 1"),
         ({"microbatch": -1}, "microbatch -1"),
+        ({"clip_norm": -1.0}, "clip_norm -1"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -116,8 +118,11 @@ def test_a_run_goes_on_with_more_steps_where_none_depends_on_their_number(tmp_pa
     train(config, out=tmp_path / "run", progress=False)
     train(longer, out=tmp_path / "run", progress=False)
     assert read_config(tmp_path / "run" / "config.json").optim.steps == 4
-    with pytest.raises(InputError, match="another config"):
-        train(config, out=tmp_path / "run", progress=False)
+    said: list[str] = []
+    train(config, out=tmp_path / "run", progress=False, say=said.append)
+    assert said == ["at step 4 of 2 already: to go on, raise --optim.steps"]
+    smaller = replace(longer, optim=replace(longer.optim, steps=5, microbatch=1))
+    train(smaller, out=tmp_path / "run", progress=False)
     falling = tiny(optim=OptimConfig(steps=2, batch=2, warmup=0, decay=0.5))
     train(falling, out=tmp_path / "falling", progress=False)
     with pytest.raises(InputError, match="another config"):
@@ -314,3 +319,55 @@ def test_known_frames_stay_within_their_range() -> None:
     for within in ((3, 3), (0, 9), (-1, 4), (0, 2)):
         with pytest.raises(InputError, match="within"):
             RandomMasks(frames=8, max_known=3, within=within)
+
+
+def test_gradients_of_any_length_may_pass() -> None:
+    moved = []
+    for clip in (0.0, 1e-6):
+        config = tiny(optim=OptimConfig(steps=1, batch=2, warmup=0, lr=1e-3, clip_norm=clip))
+        state = TrainState.start(config, torch.device("cpu"))
+        (report,) = train_steps(config, state)
+        assert report.grad_norm > 1e-3
+        gradients = [p.grad.norm() for p in state.network.parameters() if p.grad is not None]
+        moved.append(torch.stack(gradients).norm().item())
+    assert moved[0] == pytest.approx(report.grad_norm, rel=1e-3)
+    assert moved[1] < 2e-6
+
+
+def test_bins_are_those_of_the_data() -> None:
+    learned("hybrid")
+    fractions = Normaliser(offset=(0.0,), scale=(255.0,))
+    with pytest.raises(InputError, match=r"fill -1\.\.1"):
+        learned("hybrid", normaliser=fractions)
+    floats = Normaliser(dtype="float32", offset=(0.5,), scale=(0.5,), high=1.0)
+    with pytest.raises(InputError, match="no smallest step"):
+        learned("hybrid", normaliser=floats, loss=MaskedLoss(kind="hybrid", bins=1))
+
+
+def test_means_over_clips_leave_out_absent_frames_and_want_clean_known_ones() -> None:
+    loss = MaskedLoss(reduction="clip_mean")
+    diffusion = Diffusion(predicts="clean")
+    clip = torch.rand(1, 3, 1, 16, 16)
+    roles, levels = roles_from("KT-")[None], torch.tensor([[0.0, 9.0, 0.0]])
+
+    def at(clip: Tensor) -> Tensor:
+        return loss.at(
+            lambda canvas, labels, roles: canvas * 0,
+            diffusion,
+            clip,
+            roles,
+            levels,
+            torch.zeros_like(clip),
+        )
+
+    hidden = clip.clone()
+    hidden[:, 2] = 17.0
+    assert torch.equal(at(clip), at(hidden))
+    assert at(clip).item() == pytest.approx(clip[:, :2].square().mean().item())
+    with pytest.raises(InputError, match="clean KNOWN frames"):
+        tiny(loss=MaskedLoss(reduction="clip_mean", known_level=3.0))
+
+
+def test_a_sampler_wants_no_variance_that_is_not_learned() -> None:
+    with pytest.raises(InputError, match="needs learned_spread"):
+        tiny(sampler=Ddpm(variance="learned"))

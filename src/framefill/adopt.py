@@ -2,26 +2,25 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from framefill.card import model_card
-from framefill.checkpoint import resume, save_checkpoint
+from framefill.checkpoint import resume
 from framefill.config import OptimConfig, read_config
 from framefill.convert.ramvid import official_volume_weights
 from framefill.convert.ramvid_checkpoint import describe, ours_of, read_weights, volumes
-from framefill.convert.ramvid_config import flags_of
 from framefill.convert.ramvid_flags import Flags, to_text
+from framefill.data.videos import VideosConfig
 from framefill.errors import InputError
 from framefill.files import atomic_folder
-from framefill.model import Model
 from framefill.model_config import ModelConfig
 from framefill.pickles import load_pickle
-from framefill.recipes.official_ramvid import training_config
-from framefill.run import Run
+from framefill.recipes.official_ramvid import training_config, training_flags
+from framefill.run import Run, save_state
 from framefill.serialise import to_data, write_json
 from framefill.training import TrainState
 
@@ -31,56 +30,69 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def adopt_ramvid(
     checkpoint: Path, out: Path, *, flags: Flags | None = None, data: Path | None = None
-) -> Run:
+) -> list[str]:
     """Make a run folder of an official training, which `train` continues at its step.
 
     Args:
         checkpoint: `modelNNNNNN.pt`; its averages `ema_RATE_NNNNNN.pt` and the optimiser's
-            `optNNNNNN.pt` are taken from beside it. Nothing in them is executed.
+            `optNNNNNN.pt` are taken from beside it. Nothing in them is executed. Where one is
+            missing, it starts afresh, as in the official code.
         out: The new run folder.
         flags: What the official script was called with; None: told by the weights, or published.
         data: Folder of the videos, with train/ and test/.
 
+    Returns:
+        A line for each file that was missing.
+
     Raises:
-        InputError: a file is missing or not what the flags and the weights promise, or the folder
-            exists already.
+        InputError: a file is not what the flags and the weights promise, or the folder exists
+            already.
     """
+    if out.exists():
+        raise InputError(f"{out} exists: choose another folder for --out")
     step = _step_of(checkpoint)
     weights = read_weights(checkpoint)
     flags, model = describe(weights, flags, checkpoint)
     config = training_config(flags, model, data)
-    state = TrainState.of(model.build(), config.optim)
+    if data is not None and isinstance(config.data, VideosConfig):
+        config = replace(config, data=config.data.resolved())
+    ours = ours_of(model, weights, checkpoint)  # before what they describe is built
+    network = model.build()
+    network.load_state_dict(ours)
+    state = TrainState.of(network, config.optim)
     state.step, state.history = step, config.loss.history(config.diffusion)
-    state.network.load_state_dict(ours_of(model, weights, checkpoint))
+    missing = []
     for rate, average in ((config.optim.ema, state.average), *state.more.items()):
         path = checkpoint.with_name(f"ema_{rate}_{step:06d}.pt")
-        if not path.is_file():
-            raise InputError(f"{path} is missing: say which averages there are with --ema_rate")
-        average.load_state_dict(ours_of(model, read_weights(path), path))
+        if path.is_file():
+            average.load_state_dict(ours_of(model, read_weights(path), path))
+        else:
+            missing.append(f"no {path.name}: the average of rate {rate} starts at the last weights")
     path = checkpoint.with_name(f"opt{step:06d}.pt")
-    state.optimizer.load_state_dict(_our_optimizer(path, state, model))
-    run = Run(out)
+    if path.is_file():
+        state.optimizer.load_state_dict(_our_optimizer(path, state, model))
+    else:
+        missing.append(f"no {path.name}: AdamW starts afresh")
     with atomic_folder(out) as draft:
-        drafted = Run(draft)
-        write_json(drafted.config, to_data(config))
-        save_checkpoint(drafted.checkpoints, state, keep=1)
-        card = model_card(config, checkpoint.stem, state)
-        Model(state.average, model, card).save(drafted.model)
-    return run
+        write_json(Run(draft).config, to_data(config))
+        save_state(Run(draft), config, checkpoint.stem, state)
+    return missing
 
 
 def release_ramvid(run: Run, out: Path) -> str:
     """Write the newest checkpoint of a run as the official training does, into a new folder.
 
+    Checkpoints that are damaged are passed over, and renamed (`framefill.checkpoint.resume`).
+
     Returns:
-        The flags with which the official script goes on from there.
+        The flags with which the official script goes on from there, and what they can't say.
 
     Raises:
         InputError: the official code has no such model, the run has no checkpoint, or the folder
             exists already.
     """
     config = read_config(run.config)
-    flags = flags_of(config.model())
+    flags, unsaid = training_flags(config)
     state = TrainState.start(config, torch.device("cpu"))
     resume(run.checkpoints, state)
     if state.step == 0:
@@ -91,8 +103,8 @@ def release_ramvid(run: Run, out: Path) -> str:
         for rate, average in ((config.optim.ema, state.average), *state.more.items()):
             torch.save(official_volume_weights(volumes(average)), draft / f"ema_{rate}_{suffix}")
         torch.save(_official_optimizer(state, config.optim), draft / f"opt{suffix}")
-    rates = ",".join(str(rate) for rate in (config.optim.ema, *config.optim.more_ema))
-    return f"{to_text(flags)} --lr {config.optim.lr} --ema_rate {rates}".strip()
+    note = f" (its flags can't say: {'; '.join(unsaid)})" if unsaid else ""
+    return f"{to_text(flags)}{note}"
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -110,7 +122,10 @@ def _our_optimizer(path: Path, state: TrainState, model: ModelConfig) -> dict[st
     states = loaded.get("state") if isinstance(loaded, dict) else None
     official = list(official_volume_weights(volumes(state.network)))
     if not isinstance(states, dict) or set(states) != set(range(len(official))):
-        raise InputError(f"{path} is no state of AdamW for {len(official)} parameters")
+        raise InputError(
+            f"{path} is no state of AdamW for {len(official)} parameters; one of a training with "
+            "--use_fp16 holds them as one, and can't be taken over: move it away to start afresh"
+        )
     try:
         moments = {
             moment: {name: states[i][moment].float() for i, name in enumerate(official)}

@@ -66,11 +66,14 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
             raise ValueError(f"it is of step {step}")
         for name, network in _networks(state):
             check_weights(network, path / name)
-        if state.history is not None:
-            state.history.load(load_file(path / HISTORY))
+        history = None if state.history is None else load_file(path / HISTORY)
+        if state.history is not None and history is not None:
+            state.history.check(history)
         state.optimizer.load_state_dict(optimizer)
         for name, network in _networks(state):
             load_weights(network, path / name)
+        if state.history is not None and history is not None:
+            state.history.load(history)
     except (
         OSError,
         RuntimeError,

@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
-from framefill.coding import code_into, print_codings
+from framefill.bpd import evaluate_bpd_into, print_bpd, whole_rows
 from framefill.config import Config
 from framefill.conversion import ConvertOptions, convert_mcvd, convert_ramvid
 from framefill.costs import cost
@@ -65,6 +65,7 @@ def evaluate(
     ssim: Literal["grey_bytes", "binary_bytes", "channels"] | None = None,
     alexnet: Path | None = None,
     lpips: Path | None = None,
+    keep: bool = False,
     fill: Annotated[FillOptions, tyro.conf.arg(name="")] = FillOptions(samples=4),
 ) -> None:
     """Score a model on held-out clips, beside fillings that need no model.
@@ -76,21 +77,26 @@ def evaluate(
         roles: Rows to fill, one letter per frame: K given, T filled in and scored. None: one row
             for each task that the model was trained for.
         clips: Number of clips.
-        fit: Convert videos of another size to the model's: stretch, or crop to the middle.
+        fit: Convert videos of another size to the model's: stretch, crop to the middle, or ramvid,
+            as RaMViD's loader does.
         metric: PSNR, SSIM and MSE of filled frames; or bpd, bits per dimension: an upper bound on
             what coding the T frames takes, by DDPM's steps (samples, guidance are not read).
         ssim: Of 8-bit gray frames as in MCVD's evaluation, of frames rounded to black and white
             as there for moving digits, or of each channel. None: what suits the data.
         alexnet: AlexNet's weights, for LPIPS.
         lpips: The linear weights of LPIPS.
+        keep: Write the true and the filled frames too, for scores that are computed elsewhere.
         fill: How frames are filled.
     """
     loaded = load(model).model
     rows = roles or tuple(example_rows(loaded.config.masks).values())
     source, settings = data_of(model, data, loaded.config, fit=fit), Settings(**fill.options())
     if metric == "bpd":
-        print_codings(
-            code_into(out, loaded, source, rows, clips=clips, settings=settings, say=say),
+        if ssim or alexnet or lpips or keep:
+            raise InputError("--ssim, --alexnet, --lpips and --keep are for --metric frames")
+        rows = roles or tuple(whole_rows(loaded.config.masks, rows))
+        print_bpd(
+            evaluate_bpd_into(out, loaded, source, rows, clips=clips, settings=settings, say=say),
             Console(),
         )
         say(f"bits per dimension: {out}")
@@ -104,6 +110,7 @@ def evaluate(
         scoring=Scoring(clips=clips, ssim=ssim, lpips=perceptual),
         settings=settings,
         say=say,
+        keep=keep,
     )
     print_evaluations(evaluations, Console())
     say(f"scores and contact sheets: {out}")

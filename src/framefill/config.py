@@ -51,12 +51,12 @@ class OptimConfig:
     """Factor of the learning rate at every drop_every-th step."""
     drop_every: int = 0
     """Steps between drops of the learning rate; 0: none."""
-    slowdown: float = 0.0
-    """The learning rate is divided by 1 + slowdown * step."""
+    inverse_decay: float = 0.0
+    """The learning rate is divided by 1 + inverse_decay * step."""
     weight_decay: float = 0.0
     """Share, times the learning rate, by which weights shrink in each step (AdamW)."""
     clip_norm: float = 1.0
-    """Largest norm of the gradient; longer ones are shortened to it."""
+    """Largest norm of the gradient; longer ones are shortened to it; 0: any."""
     ema: float = 0.999
     """Rate of the weights' moving average, in both papers a constant."""
     ema_power: float = 0.0
@@ -69,7 +69,7 @@ class OptimConfig:
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("lr", "eps", "clip_norm"):
+        for name in ("lr", "eps"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} {getattr(self, name)} must be above 0")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -87,8 +87,9 @@ class OptimConfig:
                 f"more_ema {self.more_ema} must be at least 0, below 1, and all different, also "
                 f"from ema {self.ema}"
             )
-        if self.microbatch < 0:
-            raise InputError(f"microbatch {self.microbatch} must be at least 0")
+        for name in ("microbatch", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} {getattr(self, name)} must be at least 0")
 
     def _check_annealing(self) -> None:
         if not 0 < self.drop <= 1 or self.drop_every < 0:
@@ -101,9 +102,10 @@ class OptimConfig:
                 f"drop {self.drop} and drop_every {self.drop_every} go together: a factor below 1 "
                 "and a number of steps, or neither"
             )
-        if self.slowdown < 0 or self.weight_decay < 0:
+        if self.inverse_decay < 0 or self.weight_decay < 0:
             raise InputError(
-                f"slowdown {self.slowdown} and weight_decay {self.weight_decay} must be at least 0"
+                f"inverse_decay {self.inverse_decay} and weight_decay {self.weight_decay} must be "
+                "at least 0"
             )
 
     def lr_at(self, step: int) -> float:
@@ -111,7 +113,7 @@ class OptimConfig:
         rise = min(step / self.warmup, 1.0) if self.warmup else 1.0
         fall = min((self.steps - step) / (self.decay * self.steps), 1.0) if self.decay else 1.0
         drops = self.drop ** (step // self.drop_every) if self.drop_every else 1.0
-        return self.lr * rise * max(fall, 0.0) * drops / (1 + self.slowdown * step)
+        return self.lr * rise * max(fall, 0.0) * drops / (1 + self.inverse_decay * step)
 
     def ema_at(self, step: int) -> float:
         """Return the moving average's rate after `step` steps."""
@@ -184,14 +186,13 @@ class Config:
                 f"a network of {model.network_classes} classes and data of none: name them with "
                 "--data.classes, or all"
             )
-        if (
-            self.loss.kind != "error"
-            and self.loss.bins != self.normaliser.high - self.normaliser.low
-        ):
-            raise InputError(
-                f"bins {self.loss.bins} of the loss must be the steps in the data's range "
-                f"{self.normaliser.low:g}..{self.normaliser.high:g}"
-            )
+        if self.loss.kind != "error":
+            steps = 2 / self.normaliser.bin_width
+            if abs(self.loss.bins - steps) > 1e-6 * steps:
+                raise InputError(
+                    f"bins {self.loss.bins} of the loss must be the {steps:g} steps in the data's "
+                    f"range {self.normaliser.low:g}..{self.normaliser.high:g}"
+                )
         # A trial draw: the schedule knows which levels it has.
         self.diffusion.schedule.draw_up_to(
             self.loss.known_level, clips=1, frames=1, generator=Generator()

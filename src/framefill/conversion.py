@@ -60,6 +60,8 @@ def convert_ramvid(source: Path, out: Path, options: ConvertOptions) -> str:
     """
     if options.config_yml is not None or options.weights != "average":
         raise InputError("--config-yml and --weights are for MCVD's checkpoints")
+    if options.run and options.overwrite:
+        raise InputError("--overwrite with --run: runs are never overwritten; choose another --out")
     if options.data is not None and not options.run:
         raise InputError("--data is for runs: pass --run, or leave it out")
     if source.is_dir():
@@ -72,11 +74,10 @@ def convert_ramvid(source: Path, out: Path, options: ConvertOptions) -> str:
         return f"wrote {out}; RaMViD's scripts read it with: {said}"
     flags = None if options.flags is None else parse_flags(options.flags)
     if options.run:
-        run = adopt_ramvid(source, out, flags=flags, data=options.data)
-        return (
-            f"wrote {run.folder}; to go on: framefill train {run.config} --out {run.folder} "
-            f"{'' if options.data else '--data FOLDER'}".rstrip()
-        )
+        missing = adopt_ramvid(source, out, flags=flags, data=options.data)
+        command = f"framefill train {Run(out).config} --out {out}"
+        command += "" if options.data else " --data FOLDER"
+        return "\n".join([*missing, f"wrote {out}; to go on: {command}"])
     _refuse_existing(out, options)
     return _saved(from_ramvid(source, flags), out, options)
 

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Shaped
+from jaxtyping import Float64
 from rich.console import Console
 from rich.table import Table
 
 from framefill.config import DataConfig, read_config
 from framefill.data.digits import DigitsConfig
-from framefill.data.sheet import SheetRow, save_sheet
 from framefill.data.videos import Fit, VideosConfig
-from framefill.data.write import to_pixels
 from framefill.device import choose_device
 from framefill.errors import InputError
+from framefill.evidence import SHOWN_CLIPS, Clips, Kept, Samples, Sheet
 from framefill.files import atomic_folder
 from framefill.masks import BlockMasks, ContextMasks, Masks
 from framefill.metrics.baselines import copy_last, linear_blend, nearest_known
@@ -39,8 +38,6 @@ from framefill.run import Run
 from framefill.serialise import to_data, write_json
 from framefill.settings import Settings
 
-Clips = Shaped[np.ndarray, "n f h w c"]
-Samples = Shaped[np.ndarray, "n k f h w c"]
 Values = dict[MetricName, Float64[np.ndarray, "_ _"]]
 BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
     "copy last": copy_last,
@@ -48,7 +45,6 @@ BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
     "linear": linear_blend,
 }
 STREAM_EVALUATE = 3  # what a key of randomness is for
-SHOWN = 4  # clips on a sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +131,12 @@ def data_of(
     if data is None:
         raise InputError(f"{source} is no run, which knows its data: give a folder with --data")
     return VideosConfig(
-        path=data, height=config.height, width=config.width, channels=config.channels, fit=fit
+        path=data,
+        height=config.height,
+        width=config.width,
+        channels=config.channels,
+        fit=fit,
+        classes=config.classes,
     )
 
 
@@ -211,7 +212,9 @@ def _filled(
         frames = []
         for start in range(0, len(pairs), batch):
             now = pairs[start : start + batch]
-            filled = model.of_class([source.label(first + n) for n, _ in now]).fill_video(
+            labels = [source.label(first + n) for n, _ in now]
+            labelled = model.of_class(model.config.class_numbers(settings.label, labels))
+            filled = labelled.fill_video(
                 clip[[n for n, _ in now]].to(model.device),
                 windows,
                 [generator_for(settings.seed, STREAM_EVALUATE, first + n, s) for n, s in now],
@@ -238,10 +241,13 @@ def evaluate_into(
     scoring: Scoring,
     settings: Settings,
     say: Callable[[str], None],
+    keep: bool = False,
 ) -> list[Evaluation]:
     """Evaluate rows into a new folder: scores.json, and a numbered sheet for each row.
 
-    Rows without given frames get a sheet only.
+    Rows without given frames get a sheet only. With `keep` the frames are written too, for scores
+    that are computed elsewhere: NUMBER-ROW.npz with `truth` [n f h w c] and `filled`
+    [n k f h w c], in the units and the type of the model's data.
 
     Raises:
         InputError: as `evaluate`, or the folder exists already.
@@ -255,18 +261,25 @@ def evaluate_into(
     evaluations = []
     with atomic_folder(folder) as draft:
         for number, row in enumerate(rows):
-            sheet = _Sheet(model.config, row)
+            sheet, kept = Sheet(model.config, row), Kept(model.config.normaliser)
+            show = kept.also(sheet.add) if keep else sheet.add
             if "K" in row:
                 say(f"{row}: {scoring.clips} clips, {settings.samples} trajectories each")
                 evaluations.append(
-                    evaluate(model, data, row, scoring=scoring, settings=settings, show=sheet.add)
+                    evaluate(model, data, row, scoring=scoring, settings=settings, show=show)
                 )
             else:
                 for truth, filled, _ in _filled(
-                    model, data, row, SHOWN, replace(settings, samples=1)
+                    model,
+                    data,
+                    row,
+                    scoring.clips if keep else SHOWN_CLIPS,
+                    settings if keep else replace(settings, samples=1),
                 ):
-                    sheet.add(truth, filled)
+                    show(truth, filled)
             sheet.save(draft / f"{number}-{row[:40]}.png")
+            if keep:
+                kept.save(draft / f"{number}-{row[:40]}.npz")
         write_json(
             draft / "scores.json",
             {
@@ -279,35 +292,6 @@ def evaluate_into(
             },
         )
     return evaluations
-
-
-class _Sheet:
-    """A contact sheet of the first clips and one filling of each.
-
-    Frames of other than 1 or 3 channels can't be drawn, and are not.
-    """
-
-    def __init__(self, config: ModelConfig, row: str) -> None:
-        self.config, self.row = config, row
-        self.rows: list[SheetRow] = []
-        self.clips = 0
-
-    def add(self, truth: Clips, filled: Samples) -> None:
-        """Add clips and the first trajectory of each, until there are enough."""
-        limits = self.config.normaliser.low, self.config.normaliser.high
-        for video, filling in zip(truth, filled[:, 0], strict=True):
-            if self.config.channels not in (1, 3) or self.clips == SHOWN:
-                return
-            if "K" in self.row:
-                pixels = to_pixels(video, limits)
-                self.rows.append(SheetRow("true", pixels, "R" * len(self.row)))
-            self.rows.append(SheetRow("filled", to_pixels(filling, limits), self.row))
-            self.clips += 1
-
-    def save(self, path: Path) -> None:
-        """Write the sheet, if there is anything on it."""
-        if self.rows:
-            save_sheet(path, self.rows)
 
 
 def print_evaluations(evaluations: list[Evaluation], console: Console) -> None:

@@ -191,7 +191,7 @@ class Filler:
             raise InputError(
                 f"frames of {height} x {width} with {channels} channel(s), but the model takes "
                 f"{config.height} x {config.width} with {config.channels}: convert them with "
-                f"--fit stretch or --fit crop (in Python: video.fit)"
+                f"--fit stretch, crop or ramvid (in Python: video.fit)"
             )
         if np.issubdtype(given.frames.dtype, np.floating) and not np.isfinite(given.frames).all():
             raise InputError(

@@ -71,8 +71,8 @@ class LossHistory:
         """Return what a checkpoint holds."""
         return {"losses": self.losses, "counts": self.counts}
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Bring back what `state` gave.
+    def check(self, state: dict[str, Tensor]) -> None:
+        """Refuse what `state` did not give.
 
         Raises:
             InputError: it is of another number of levels.
@@ -80,5 +80,13 @@ class LossHistory:
         shapes = {name: tuple(value.shape) for name, value in self.state().items()}
         if {name: tuple(value.shape) for name, value in state.items()} != shapes:
             raise InputError(f"a history of losses of another shape than {shapes}")
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Bring back what `state` gave.
+
+        Raises:
+            InputError: as `check`.
+        """
+        self.check(state)
         self.losses.copy_(state["losses"])
         self.counts.copy_(state["counts"])

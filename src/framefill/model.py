@@ -83,7 +83,9 @@ class Model:
         """
         if self.config.network_classes == 0:
             return self
-        classes = torch.tensor([number or 0 for number in numbers])
+        if any(number is None for number in numbers):
+            self.config.class_number(None)  # refuses
+        classes = torch.tensor(numbers)
         return Model(OfClass(self.network, classes), self.config, self.card)
 
     @property

@@ -1,5 +1,7 @@
 """Everything about a model but its weights."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -57,6 +59,9 @@ class ModelConfig:
         divisor = self.network.divisor
         check_fields(self)
         self.sampler.walk(self.diffusion.schedule)  # refuses steps that it can't take
+        learned = isinstance(self.sampler, Ddpm) and self.sampler.variance == "learned"
+        if learned and not self.diffusion.learned_spread:
+            raise InputError("variance 'learned' needs learned_spread, a network that learns it")
         if self.guidance < 0:
             raise InputError(f"guidance {self.guidance} must be at least 0; 1 is none")
         if max(self.height, self.width) > MAX_SIDE or self.channels > MAX_SIDE:
@@ -103,9 +108,19 @@ class ModelConfig:
             raise InputError(f"this model was trained with classes: give a label out of {known}")
         if label in self.classes:
             return self.classes.index(str(label))
-        if str(label).isdecimal() and int(label) < self.network_classes:
+        if re.fullmatch(r"\d{1,9}", str(label)) and int(label) < self.network_classes:
             return int(label)
         raise InputError(f"no class {label!r}{suggestion(str(label), self.classes)}; give {known}")
+
+    def class_numbers(
+        self, label: str | int | None, own: Sequence[int | None]
+    ) -> Sequence[int | None]:
+        """Return the classes of clips: that of a label for all of them, or else their own.
+
+        Raises:
+            InputError: as `class_number`.
+        """
+        return own if label is None else [self.class_number(label)] * len(own)
 
     def build(self) -> nn.Module:
         """Build the network with fresh weights."""

@@ -52,6 +52,24 @@ class Normaliser:
         highs = [(self.high - offset) / scale for offset, scale in pairs]
         return min(lows), max(highs)
 
+    @property
+    def bin_width(self) -> float:
+        """The distance between two neighbouring values of integer data, in model range.
+
+        Raises:
+            InputError: the data are floats, or their range in model range is not -1..1.
+        """
+        if self.dtype == "float32":
+            raise InputError(
+                "bits per dimension need integers, and these data are floats, which have no "
+                "smallest step: use psnr, ssim or mse, or the loss of kind 'error'"
+            )
+        if self.limits != (-1.0, 1.0) or len(set(self.scale)) != 1:
+            raise InputError(
+                f"bits per dimension need data that fill -1..1 in model range, not {self.limits}"
+            )
+        return 1 / self.scale[0]
+
     def to_clip(self, frames: Shaped[np.ndarray, "*b f h w c"]) -> Float[Tensor, "*b f c h w"]:
         """Map frames in the user's units to model range; NaN stays NaN.
 

@@ -13,7 +13,7 @@ from framefill.importance import LossHistory
 from framefill.roles import Role, having
 from framefill.schedule import TableSchedule
 from framefill.types import Clip, Denoiser, Levels, Roles, Valid
-from framefill.variational import reverse_step, step_bits
+from framefill.variational import posterior_floor, reverse_step, step_bits
 
 
 class Draws(NamedTuple):
@@ -39,7 +39,7 @@ class MaskedLoss:
         reduction: "target_mean" over the values of TARGET frames (RaMViD, Equation 9);
             "half_sum" of squares, or the sum of absolute errors, over them (MCVD's code: its
             gradient clipping at 1 means what it meant only with this scale); "clip_mean" over
-            all frames, KNOWN ones without noise (RaMViD with exclude_conditional off).
+            TARGET and KNOWN frames, the latter without noise (RaMViD with exclude_conditional off).
         known_level: KNOWN frames get a little noise, at a level uniform in 0..known_level,
             against drift in long videos, whose KNOWN frames are generated ones.
         kind: "error" of the prediction alone; "hybrid" adds the variational bound, which there
@@ -84,8 +84,11 @@ class MaskedLoss:
         table = isinstance(diffusion.schedule, TableSchedule)
         if not table and (self.kind != "error" or self.levels == "loss_aware"):
             raise InputError("the bound and loss-aware levels need a table of noise levels")
-        if self.kind != "error" and (self.known_level or diffusion.labels == "log"):
-            raise InputError("the bound needs clean KNOWN frames, and labels that count levels")
+        if self.known_level and (self.kind != "error" or self.reduction == "clip_mean"):
+            raise InputError(
+                f"known_level {self.known_level} with kind {self.kind!r} and reduction "
+                f"{self.reduction!r}: the bound, and the mean over clips, are of clean KNOWN frames"
+            )
 
     def history(self, diffusion: Diffusion) -> LossHistory | None:
         """Return the state that drawing levels needs, before the first step."""
@@ -195,7 +198,8 @@ class MaskedLoss:
                 return bound
         target = diffusion.target(clip, noise, levels)
         if self.reduction == "clip_mean":
-            weight = torch.ones_like(weight) if valid is None else valid.expand(clip.shape)
+            weight = ~having(roles, Role.ABSENT).expand(clip.shape)
+            weight = weight if valid is None else weight & valid
         error = torch.where(weight, output[:, :, : clip.shape[2]] - target, 0.0)
         loss = self._reduce(error, weight)
         return loss if bound is None else loss + bound
@@ -208,18 +212,16 @@ class MaskedLoss:
         noisy: Clip,
         levels: Levels,
     ) -> Clip:
-        """Return the variational bound in bits per value; on TARGET frames alone it means much."""
+        """Return the variational bound in bits per value; only on TARGET frames it means much."""
         prediction, spread = output.float().chunk(2, dim=2)
         if self.kind == "hybrid":
             prediction = prediction.detach()
         here = levels.clamp(min=1)  # of KNOWN frames, whose bound is not read
         free = replace(diffusion, limits=None)
         parts = free.estimate(torch.cat([prediction, spread], dim=2), noisy, here)
-        second = torch.tensor([[2.0]])
-        floor = reverse_step(diffusion.schedule, second, second - 1).small.item()
         return step_bits(
             reverse_step(diffusion.schedule, here, here - 1),
-            floor,
+            posterior_floor(diffusion.schedule, 2.0, 1.0),
             parts,
             clip,
             noisy,

@@ -1,6 +1,7 @@
 """Files that torch.save wrote: read with care, and with no code of theirs run."""
 
 import pickle
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from framefill.errors import InputError
 
 UNREADABLE = (
     *(pickle.UnpicklingError, RuntimeError, EOFError, OSError),
-    *(ValueError, LookupError, TypeError, AttributeError),
+    *(ValueError, LookupError, TypeError, AttributeError, struct.error),
 )
 
 
@@ -57,4 +58,5 @@ def _is_plain(value: Any) -> bool:
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and value.is_floating_point()
+        and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
     )

@@ -15,7 +15,7 @@ from framefill.card import model_card
 from framefill.checkpoint import resume, save_checkpoint
 from framefill.config import Config, LogConfig, difference, read_config
 from framefill.data.sheet import SheetRow, save_sheet
-from framefill.data.videos import VideoClips, VideosConfig
+from framefill.data.videos import ALL_CLASSES, VideoClips, VideosConfig
 from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.files import write_text
@@ -120,7 +120,9 @@ def train(
     _claim(run, config)
     for line in resume(run.checkpoints, state):
         say(f"passed over: {line}")
-    if state.step:
+    if state.step >= config.optim.steps:
+        say(f"at step {state.step} of {config.optim.steps} already: to go on, raise --optim.steps")
+    elif state.step:
         say(f"going on at step {state.step} of {config.optim.steps}")
     spent = _forget_metrics_after(run, state.step)
     run.samples.mkdir(exist_ok=True)
@@ -131,7 +133,7 @@ def train(
         for report in train_steps(config, state):
             _after_step(run, config, name, state, report, display)
             if interrupted():
-                _save(run, config, name, state)
+                save_state(run, config, name, state)
                 raise KeyboardInterrupt
     return _model(config, name, state)
 
@@ -171,20 +173,28 @@ def _claim(run: Run, config: Config) -> None:
     if not run.config.is_file():
         raise InputError(f"{run.folder} holds files but no run: choose another folder for --out")
     started = read_config(run.config)
-    if started.optim.decay == config.optim.decay == 0 and started.optim.steps < config.optim.steps:
-        # Without a fall towards the end no step depends on how many there are.
-        started = replace(started, optim=replace(started.optim, steps=config.optim.steps))
-    plain = LogConfig()
-    changes = difference(
-        replace(started, log=plain, workers=0, recompute=False),
-        replace(config, log=plain, workers=0, recompute=False),
-    )
+    changes = difference(_identity(started, config), _identity(config, config))
     if changes:
         raise InputError(
             f"{run.folder} holds a run of another config ({'; '.join(changes)}): "
             "choose another folder for --out, or give the same settings to go on"
         )
     write_json(run.config, to_data(config))
+
+
+def _identity(config: Config, now: Config) -> Config:
+    """Return what of a config decides what is learned, as far as it was decided already."""
+    optim, data = replace(config.optim, microbatch=0), config.data
+    if config.optim.decay == now.optim.decay == 0:
+        # Without a fall towards the end no step depends on how many there are.
+        optim = replace(optim, steps=now.optim.steps)
+    if isinstance(data, VideosConfig) and isinstance(now.data, VideosConfig):
+        path = data.path or now.data.path
+        classes = now.data.classes if data.classes == ALL_CLASSES else data.classes
+        data = replace(data, path=path, classes=classes)
+    return replace(
+        config, optim=optim, data=data, log=LogConfig(), workers=0, recompute=now.recompute
+    )
 
 
 def _after_step(
@@ -202,12 +212,13 @@ def _after_step(
         with run.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
     if state.step % log.save_every == 0 or last:
-        _save(run, config, name, state)
+        save_state(run, config, name, state)
     if log.sample_every and (state.step % log.sample_every == 0 or last):
         _preview(run, config, _model(config, name, state), state.step)
 
 
-def _save(run: Run, config: Config, name: str, state: TrainState) -> None:
+def save_state(run: Run, config: Config, name: str, state: TrainState) -> None:
+    """Write a checkpoint, and the models of all averages."""
     save_checkpoint(run.checkpoints, state, keep=config.log.keep)
     card = model_card(config, name, state)
     Model(state.average, config.model(), card).save(run.model, overwrite=True)

@@ -53,7 +53,9 @@ class Sampler(Protocol):
             estimate: Splits noisy frames at a level into clean frames and noise.
             walk: Where to stop, from `walk`.
             fresh: Source of noise for stochastic walks; called once per step, also where the
-                noise has no effect, so that a walk's randomness does not depend on its settings.
+                noise has no effect, so that a walk's randomness does not depend on its settings
+                (but for `Ddpm.repeats`, whose every call of the network and every return to more
+                noise takes one).
         """
         ...
 

@@ -3,6 +3,7 @@
 import re
 
 from framefill.errors import InputError
+from framefill.masks import MAX_FRAMES
 from framefill.windows import Window
 
 
@@ -20,13 +21,18 @@ def slide(row: str, *, advance: int, context: int) -> list[Window]:
         context: Most frames that a window after the first is given.
 
     Raises:
-        InputError: the row is no prediction, or a number is below 1.
+        InputError: the row is no prediction, a number is below 1, or a window would be too long.
 
     >>> [window.row for window in slide("KTTTTT", advance=2, context=1)]
     ['KTT', 'KTT', 'KTT']
     """
     if advance < 1 or context < 1:
         raise InputError(f"advance {advance} and slide {context} must be at least 1")
+    if max(advance, context) + row.count("K") > MAX_FRAMES:
+        raise InputError(
+            f"windows of {row.count('K')} given frames, advance {advance} and slide {context}: at "
+            f"most {MAX_FRAMES} frames in one"
+        )
     match = re.fullmatch("(K*)T+", row)
     if match is None:
         raise InputError(f"sliding fills frames after given ones, not {row[:60]}: leave out slide")

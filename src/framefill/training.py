@@ -1,6 +1,7 @@
 """The training loop, and all the state that it changes."""
 
 import copy
+import math
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ class TrainState:
             share = losses.float().sum() / clips
             torch.autograd.backward(share)
             loss += share.detach().cpu()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm or math.inf)
         if not torch.isfinite(norm):
             raise InputError(
                 f"loss {loss.item():g} with a gradient of norm {norm.item():g} at step "

@@ -12,7 +12,6 @@ from framefill.schedule import PerFrame64, Schedule
 from framefill.types import Clip, Levels
 
 Variance = Literal["small", "large", "learned"]
-EDGE = 0.999  # beyond it a value is in the first or last bin, which reach to infinity
 TINY = 1e-12
 
 
@@ -42,6 +41,17 @@ def reverse_step(schedule: Schedule, here: Levels, there: Levels) -> ReverseStep
         small=added * (sigma_there / sigma) ** 2,
         large=added,
     )
+
+
+def posterior_floor(schedule: Schedule, here: float, there: float) -> float:
+    """Return the posterior variance of the last step but one, for the last one, which has none.
+
+    Args:
+        schedule: Noise schedule.
+        here: The level that it leaves.
+        there: The level that it goes to, the last one above 0.
+    """
+    return reverse_step(schedule, torch.tensor([[here]]), torch.tensor([[there]])).small.item()
 
 
 def log_variance(step: ReverseStep, floor: float, parts: Estimate, variance: Variance) -> Tensor:
@@ -116,10 +126,11 @@ def gaussian_kl(
 def _log_likelihood(clean: Clip, mean: Clip, log_std: Tensor, bin_width: float) -> Clip:
     """Return the logarithm of a bin's share of a normal distribution."""
     precision = torch.exp(-log_std)
+    edge = 1 - bin_width / 2  # the first and the last bin reach to infinity
     above = _cumulative(precision * (clean - mean + bin_width / 2))
     below = _cumulative(precision * (clean - mean - bin_width / 2))
-    share = torch.where(clean > EDGE, 1 - below, above - below)
-    return torch.where(clean < -EDGE, above, share).clamp(min=TINY).log()
+    share = torch.where(clean > edge, 1 - below, above - below)
+    return torch.where(clean < -edge, above, share).clamp(min=TINY).log()
 
 
 def _cumulative(value: Tensor) -> Tensor:

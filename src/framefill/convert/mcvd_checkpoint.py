@@ -151,11 +151,11 @@ def _buffers(model: Model) -> dict[str, Tensor]:
 
 def _card(config: ModelConfig, checkpoint: Path, weights: Weights, step: int | None) -> str:
     kind = "moving average" if weights == "average" else "last"
-    return f"""# {checkpoint.stem}
+    return f"""# {checkpoint.stem.encode(errors="replace").decode()}
 
 Converted from an official MCVD checkpoint (mcvd-pytorch), {kind} weights.
 
-- File: `{checkpoint.name}`
+- File: `{checkpoint.name.encode(errors="replace").decode()}`
 - Steps trained: {"unknown" if step is None else f"{step:,}"}
 - Frames: {config.height} x {config.width}, {config.channels} channel(s)
 - Masks: `{config.masks}`

@@ -37,8 +37,9 @@ def from_ramvid(checkpoint: Path, flags: Flags | None = None) -> Model:
     """
     weights = read_weights(checkpoint)
     flags, config = describe(weights, flags, checkpoint)
+    ours = ours_of(config, weights, checkpoint)  # before what they describe is built
     network = config.build()
-    network.load_state_dict(ours_of(config, weights, checkpoint))
+    network.load_state_dict(ours)
     return Model(network.eval(), config, _card(config, flags, checkpoint))
 
 
@@ -104,7 +105,11 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def volumes(network: nn.Module) -> VolumeDenoiser:
-    """Return a network that is known to be RaMViD's."""
+    """Return a network as RaMViD's.
+
+    Raises:
+        InputError: it is another one.
+    """
     if not isinstance(network, VolumeDenoiser):
         raise InputError("only networks like RaMViD's have an official form")
     return network
@@ -113,11 +118,11 @@ def volumes(network: nn.Module) -> VolumeDenoiser:
 def _card(config: ModelConfig, flags: Flags, checkpoint: Path) -> str:
     said = to_text(flags) or "the defaults"
     origin = "as given" if flags.given else "told by the weights, or as published"
-    return f"""# {checkpoint.stem}
+    return f"""# {checkpoint.stem.encode(errors="replace").decode()}
 
 Converted from an official RaMViD file.
 
-- File: `{checkpoint.name}`
+- File: `{checkpoint.name.encode(errors="replace").decode()}`
 - Flags ({origin}): `{said}`
 - Frames: {config.height} x {config.width}, {config.channels} channel(s)
 - Masks: `{config.masks}`

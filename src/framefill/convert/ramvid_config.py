@@ -1,5 +1,6 @@
 """RaMViD's flags and our model configurations."""
 
+import re
 from dataclasses import fields, replace
 from typing import Literal
 
@@ -116,7 +117,8 @@ def _attention_resolutions(size: int, network: VolumeConfig) -> str:
     said = tuple(level for level in levels if 2**level in default.attention_factors)
     if said == network.attention:
         return default.attention_resolutions
-    return ",".join(str(size >> level) for level in network.attention)
+    # A feature map of one pixel is the official way to say none.
+    return ",".join(str(size >> level) for level in network.attention) or "1"
 
 
 def _check_inverse(flags: Flags, config: ModelConfig, network: VolumeConfig) -> None:
@@ -139,25 +141,24 @@ def _check_inverse(flags: Flags, config: ModelConfig, network: VolumeConfig) -> 
         classes=network.classes,
     )
     again = model_config(flags, shapes)
-    # How frames are filled, and their names, may be chosen anew there; what is trained may not.
+    # How frames are filled, and what classes are called, may be chosen anew there.
+    schedule = replace(_schedule(flags), spacing=_spacing(config))
     again = replace(
         again,
         sampler=config.sampler,
         guidance=config.guidance,
         classes=config.classes,
-        diffusion=replace(again.diffusion, schedule=_spaced_like(again, config)),
+        diffusion=replace(again.diffusion, schedule=schedule),
     )
     changed = [f.name for f in fields(config) if getattr(again, f.name) != getattr(config, f.name)]
     if changed:
         raise InputError(f"the official code has no model with this {' and '.join(changed)}")
 
 
-def _spaced_like(ours: ModelConfig, other: ModelConfig) -> TableSchedule:
-    """Return our schedule with the other's spacing, which matters to walks alone."""
-    one, two = ours.diffusion.schedule, other.diffusion.schedule
-    assert isinstance(one, TableSchedule)
-    assert isinstance(two, TableSchedule)
-    return replace(one, spacing=two.spacing)
+def _spacing(config: ModelConfig) -> Literal["trailing", "linspace", "leading"]:
+    """Return the spacing of walks, which is no part of what was trained."""
+    schedule = config.diffusion.schedule
+    return schedule.spacing if isinstance(schedule, TableSchedule) else "linspace"
 
 
 def _masks(flags: Flags) -> RandomMasks:
@@ -192,15 +193,19 @@ def _schedule(flags: Flags) -> TableSchedule:
 
 
 def _sampler(flags: Flags) -> SamplerConfig:
-    text = flags.timestep_respacing.removeprefix("ddim") or str(flags.diffusion_steps)
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    parts = (flags.timestep_respacing or str(flags.diffusion_steps)).removeprefix("ddim").split(",")
+    if not all(re.fullmatch(r"\s*\d{1,9}\s*", part) for part in parts):
         raise InputError(
             f"--timestep_respacing {flags.timestep_respacing!r}: use a number of steps (250), one "
             "for each of several sections (10,20,60), or ddim50"
         )
     counts = tuple(int(part) for part in parts)
     steps = counts if len(counts) > 1 else counts[0]
+    if flags.use_ddim and flags.resample_steps != 1:
+        raise InputError(
+            f"--use_ddim True with --resample_steps {flags.resample_steps}: steps are repeated in "
+            "ancestral sampling alone; leave one of them out"
+        )
     if flags.use_ddim:
         return Ddim(steps=steps)
     fixed: Literal["small", "large"] = "small" if flags.sigma_small else "large"

@@ -1,6 +1,8 @@
 """The flags of RaMViD's scripts: the official files hold weights alone, the rest is in these."""
 
 import argparse
+import math
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,9 +17,10 @@ MULTIPLIERS = {
     64: (1, 2, 3, 4),
     32: (1, 2, 2, 2),
 }
+MOST = 10**9
 CLASSES = 1000  # of a network with class_cond
 ELSEWHERE = (  # what changes neither model nor training
-    *("data_dir", "resume_checkpoint", "log_interval", "use_fp16", "fp16_scale_growth"),
+    *("data_dir", "resume_checkpoint", "use_fp16", "fp16_scale_growth"),
     *("model_path", "num_samples", "sampling_type", "cond_frames", "cond_generation", "save_gt"),
     *("save_gif", "prediction_step", "max_cond_frames"),
 )
@@ -60,6 +63,7 @@ class Flags:
     batch_size: int = 64
     microbatch: int = 32
     ema_rate: str = "0.9999"
+    log_interval: int = 10
     save_interval: int = 2000
     clip: float = 1.0
     seed: int = 123
@@ -82,9 +86,13 @@ class Flags:
 
     @property
     def attention_factors(self) -> set[int]:
-        """The downsampling factors at which there is attention."""
+        """The downsampling factors at which there is attention.
+
+        Raises:
+            InputError: the sizes are no numbers above 0.
+        """
         parts = self.attention_resolutions.split(",")
-        if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        if not all(re.fullmatch(r"\s*0*[1-9]\d{0,5}\s*", part) for part in parts):
             raise InputError(
                 f"--attention_resolutions {self.attention_resolutions!r}: needs sizes of feature "
                 "maps, such as 16,8"
@@ -118,11 +126,19 @@ def parse_flags(text: str) -> Flags:
         for name, value in vars(found).items()
         if value is not None and name not in ELSEWHERE
     }
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{name} {value}: needs a finite number")
+        if isinstance(value, int) and abs(value) > MOST:
+            raise InputError(f"--{name} {value}: needs a number up to {MOST}")
     return Flags(**given, given=frozenset(given))
 
 
 def guess_flags(shapes: Shapes) -> Flags:
-    """Return the flags that suit a network, with the published values where its shapes are silent.
+    """Return the flags that suit a network, as published where its shapes are silent.
+
+    That is BAIR's command: no time scaling, 20 frames of which up to 4 are known, none in a
+    quarter of the clips.
 
     Raises:
         InputError: no image size of the official code goes with it.
@@ -135,6 +151,7 @@ def guess_flags(shapes: Shapes) -> Flags:
         use_scale_shift_norm=shapes.scale_shift,
         rgb=shapes.channels == 3,
         scale_time_dim=0,
+        uncondition_rate=0.25,
     )
     for size in (64, 32, 128, 256):
         sized = replace(flags, image_size=size)
@@ -151,7 +168,8 @@ def promised_shapes(flags: Flags) -> Shapes:
     """Return what the weights of a network with these flags are like.
 
     Raises:
-        InputError: the official code has no network for this image size.
+        InputError: the official code has no network for this image size, or the sizes of
+            feature maps with attention are no numbers.
     """
     if flags.image_size not in MULTIPLIERS:
         raise InputError(

@@ -44,7 +44,7 @@ def read_shapes(weights: Mapping[str, Tensor]) -> Shapes:
     """
     width, channels = _shape(weights, "input_blocks.0.0.weight", 5)[:2]
     outputs = _shape(weights, "out.2.weight", 5)[0]
-    if not channels or outputs not in (channels, 2 * channels):
+    if not width or not channels or outputs not in (channels, 2 * channels):
         raise InputError(f"weights for {channels} channels in and {outputs} out: {MISSING}")
     levels = _levels(weights)
     counts = {len(level) for level in levels}
@@ -53,7 +53,7 @@ def read_shapes(weights: Mapping[str, Tensor]) -> Shapes:
     regular = len(counts) == 1 and all(
         len(out) == len(attention) == 1 for out, attention in zip(features, attends, strict=True)
     )
-    if not regular or any(out % max(width, 1) for each in features for out in each):
+    if not regular or any(out % width for each in features for out in each):
         raise InputError(f"the resolutions of these weights are not built alike: {MISSING}")
     first = _shape(weights, "input_blocks.1.0.in_layers.2.weight", 5)[0]
     modulation = _shape(weights, "input_blocks.1.0.emb_layers.1.weight", 2)[0]

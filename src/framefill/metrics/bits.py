@@ -1,7 +1,7 @@
 """Bits per dimension: an upper bound on what a model needs to code the frames it fills."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from framefill.completion import estimator
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
-from framefill.normalise import Normaliser
 from framefill.roles import Role, having
-from framefill.sampling import Ddpm, Fresh, Station
+from framefill.sampling import Ddpm, Fresh
+from framefill.schedule import TableSchedule
 from framefill.types import Clip, Denoiser, Roles
-from framefill.variational import gaussian_kl, reverse_step, step_bits
+from framefill.variational import gaussian_kl, posterior_floor, reverse_step, step_bits
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Bits:
         total: The sum of all terms [b].
         prior: What remains of the clip in the noisiest frames [b].
         steps: What each step adds, noisiest first [b steps].
-        clean_mse: Mean squared error of the clean frames that the network sees [b steps].
+        clean_mse: Mean squared error of the clean frames that the network sees, in model range
+            [b steps].
         noise_mse: The same of the noise [b steps].
     """
 
@@ -36,23 +37,6 @@ class Bits:
     steps: Float[Tensor, "b steps"]
     clean_mse: Float[Tensor, "b steps"]
     noise_mse: Float[Tensor, "b steps"]
-
-
-def bin_width(normaliser: Normaliser) -> float:
-    """Return the distance between two neighbouring values of a model's data, in model range.
-
-    Raises:
-        InputError: the data are floats, or their range in model range is not -1..1.
-    """
-    if normaliser.dtype == "float32":
-        raise InputError(
-            "bits per dimension need integers: floats have no smallest step; use psnr, ssim or mse"
-        )
-    if normaliser.limits != (-1.0, 1.0) or len(set(normaliser.scale)) != 1:
-        raise InputError(
-            f"bits per dimension need data that fill -1..1 in model range, not {normaliser.limits}"
-        )
-    return 1 / normaliser.scale[0]
 
 
 @torch.inference_mode()
@@ -75,13 +59,13 @@ def bits_per_dimension(
         clip: True frames in -1..1.
         roles: What each frame is to the model, with a target in every clip.
         sampler: Its steps and its variance are those that the bound is of.
-        width: Distance between two neighbouring values (`bin_width`).
+        width: Distance between two neighbouring values (`Normaliser.bin_width`).
         fresh: Source of noise, called once per step.
         after_step: Called after each evaluation of the network.
 
     Raises:
         InputError: the sampler takes fewer than 2 steps, or wants a variance that the network
-            did not learn.
+            did not learn, or the noise levels are no table.
     """
     _check(sampler, diffusion)
     walk = sampler.walk(diffusion.schedule)
@@ -95,7 +79,7 @@ def bits_per_dimension(
     def everywhere(level: float) -> Tensor:
         return torch.full(roles.shape, level)
 
-    floor = _floor(walk)
+    floor = posterior_floor(diffusion.schedule, walk[-3].level, walk[-2].level)
     steps, clean_mse, noise_mse = [], [], []
     for here, there in pairwise(walk):
         noise = fresh()
@@ -123,14 +107,12 @@ def bits_per_dimension(
     )
 
 
-def _floor(walk: Sequence[Station]) -> float:
-    """Return the posterior variance of the last step but one, for the last one, which has none."""
-    here, there = walk[-3], walk[-2]
-    ratio = here.alpha / there.alpha
-    return (here.sigma**2 - (ratio * there.sigma) ** 2) * (there.sigma / here.sigma) ** 2
-
-
 def _check(sampler: Ddpm, diffusion: Diffusion) -> None:
+    if not isinstance(diffusion.schedule, TableSchedule):
+        raise InputError(
+            "bits per dimension need noise levels that end in pure noise, those of a table: this "
+            f"model has {diffusion.schedule}"
+        )
     if len(sampler.walk(diffusion.schedule)) < 3:
         raise InputError("bits per dimension need at least 2 steps: pass a larger --steps")
     if sampler.variance == "learned" and not diffusion.learned_spread:

@@ -9,22 +9,26 @@ import pytest
 import torch
 from torch import Tensor
 
+from framefill.bpd import evaluate_bpd, whole_rows
 from framefill.cli import main
-from framefill.coding import code
 from framefill.config import Config, LogConfig, OptimConfig
 from framefill.data.digits import DigitsConfig
-from framefill.diffusion import Diffusion
+from framefill.diffusion import Diffusion, Estimate
 from framefill.errors import InputError
+from framefill.evaluate import example_rows
 from framefill.masks import RandomMasks
-from framefill.metrics.bits import Bits, bin_width, bits_per_dimension
+from framefill.metrics.bits import Bits, bits_per_dimension
 from framefill.model import Model
 from framefill.nn.config import VolumeConfig
 from framefill.normalise import Normaliser
+from framefill.planning import plan
+from framefill.recipes import recipe
 from framefill.roles import roles_from
 from framefill.run import train
 from framefill.sampling import Ddim, Ddpm
-from framefill.schedule import TableSchedule
+from framefill.schedule import LogNormalSchedule, TableSchedule
 from framefill.settings import Settings
+from framefill.variational import ReverseStep, step_bits
 
 DIFFUSION = Diffusion(schedule=TableSchedule(spacing="linspace"), predicts="clean")
 
@@ -94,7 +98,7 @@ def test_a_bound_needs_two_steps() -> None:
     ],
 )
 def test_the_bins_are_those_of_the_data(normaliser: Normaliser, width: float) -> None:
-    assert bin_width(normaliser) == pytest.approx(width)
+    assert normaliser.bin_width == pytest.approx(width)
 
 
 @pytest.mark.parametrize(
@@ -106,14 +110,14 @@ def test_the_bins_are_those_of_the_data(normaliser: Normaliser, width: float) ->
 )
 def test_data_without_bins_are_refused(normaliser: Normaliser) -> None:
     with pytest.raises(InputError, match="bits per dimension need"):
-        bin_width(normaliser)
+        _ = normaliser.bin_width
 
 
 def test_long_rows_are_coded_window_by_window() -> None:
     settings = config()
     model = Model(settings.model().build().eval(), settings.model())
-    short = code(model, settings.data, "KTTT", clips=3, settings=Settings(batch=2))
-    long = code(model, settings.data, "KTTTTT", clips=3, settings=Settings(advance=None))
+    short = evaluate_bpd(model, settings.data, "KTTT", clips=3, settings=Settings(batch=2))
+    long = evaluate_bpd(model, settings.data, "KTTTTT", clips=3, settings=Settings(advance=None))
     assert short.bits.mean is not None
     assert long.bits.mean is not None
     assert len(short.steps) == 6
@@ -125,7 +129,7 @@ def test_the_batch_size_does_not_matter() -> None:
     torch.manual_seed(0)
     model = Model(settings.model().build().eval(), settings.model())
     one, other = (
-        code(model, settings.data, "KTTT", clips=3, settings=Settings(batch=size))
+        evaluate_bpd(model, settings.data, "KTTT", clips=3, settings=Settings(batch=size))
         for size in (1, 3)
     )
     assert one.bits.mean == pytest.approx(other.bits.mean, rel=1e-5)
@@ -136,7 +140,7 @@ def test_other_samplers_are_refused() -> None:
     model = Model(settings.model().build().eval(), settings.model())
     for sampler in (Ddim(steps=5), Ddpm(steps=5, repeats=2)):
         with pytest.raises(InputError, match="a bound of plain ddpm"):
-            code(model, settings.data, "KTTT", clips=1, settings=Settings(sampler=sampler))
+            evaluate_bpd(model, settings.data, "KTTT", clips=1, settings=Settings(sampler=sampler))
 
 
 def test_the_command_writes_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,3 +154,62 @@ def test_the_command_writes_bits(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "bits per value" in capsys.readouterr().out
     assert main(command) == 2
     assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bins", [255, 65_535])
+def test_the_shares_of_all_values_add_up_to_one(bins: int) -> None:
+    """Else the bound would be none."""
+    values = torch.linspace(-1, 1, bins + 1, dtype=torch.float64).view(1, 1, 1, 1, -1)
+    one = torch.ones(1, 1, 1, 1, 1, dtype=torch.float64)
+    step = ReverseStep(0 * one, one, 0 * one, one)
+    for mean, variance in ((0.9995, 1e-7), (-0.3, 1e-3), (1.0, 1e-2)):
+        parts = Estimate(torch.full_like(values, mean), torch.zeros_like(values))
+        bits = step_bits(
+            step, variance, parts, values, values, variance="small", bin_width=2 / bins
+        )
+        assert (2**-bits).sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_noise_levels_without_an_end_in_pure_noise_are_refused() -> None:
+    edm = Diffusion(schedule=LogNormalSchedule(), predicts="edm", labels="log")
+    with pytest.raises(InputError, match="those of a table"):
+        bits_per_dimension(
+            lambda canvas, labels, roles: canvas,
+            edm,
+            clips(),
+            roles_from("TTTT").expand(2, -1),
+            sampler=Ddpm(steps=5),
+            width=2 / 255,
+            fresh=lambda: torch.zeros_like(clips()),
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--clips", "0"], "clips 0 must be at least 1"),
+        (["--sampler", "ddim"], "a bound of plain ddpm"),
+        (["--ssim", "channels"], "are for --metric frames"),
+        (["--label", "x"], "trained without classes"),
+        (["--steps", "1"], "at least 2 steps"),
+    ],
+)
+def test_what_bits_can_not_be_had_with_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "bits"
+    train(config(), out=run, progress=False)
+    command = ["evaluate", str(run), "--metric", "bpd", "--out", str(out), *options]
+    assert main(command if "--clips" in options else [*command, "--clips", "1"]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["bair-ramvid", "ucf101-ramvid-0", "kth-concat", "digits"])
+def test_the_rows_that_are_coded_unless_told_otherwise_are_whole_windows(name: str) -> None:
+    masks = recipe(name).masks
+    rows = whole_rows(masks, tuple(example_rows(masks).values()))
+    assert rows
+    for row in rows:
+        (window,) = plan(row, masks)
+        assert len(window.fills) == window.row.count("T")

@@ -1,7 +1,7 @@
 """Bits per dimension of a model on held-out clips."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from framefill.config import DataConfig
 from framefill.device import autocast, choose_device
 from framefill.errors import InputError
 from framefill.files import atomic_folder
-from framefill.metrics.bits import Bits, bin_width, bits_per_dimension
+from framefill.masks import Masks, RandomMasks
+from framefill.metrics.bits import Bits, bits_per_dimension
 from framefill.metrics.scores import Summary, summary
 from framefill.model import Model
 from framefill.model_config import SamplerConfig
@@ -26,11 +27,11 @@ from framefill.serialise import to_data, write_json
 from framefill.settings import Settings
 from framefill.windows import Window
 
-STREAM_CODING = 4  # what a key of randomness is for
+STREAM_BPD = 4  # what a key of randomness is for
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coding:
+class BpdScore:
     """What one row of roles came to, in bits per value of the frames that are filled.
 
     Args:
@@ -39,7 +40,8 @@ class Coding:
         bits: The upper bound on the bits that a value of a TARGET frame takes.
         prior: The part of it that is the noisiest frames' distance from pure noise.
         steps: Mean of each step's part, noisiest first.
-        clean_mse: Mean squared error of the clean frames that the network sees at each step.
+        clean_mse: Mean squared error of the clean frames that the network sees at each step, in
+            model range.
         noise_mse: The same of the noise.
     """
 
@@ -52,9 +54,23 @@ class Coding:
     noise_mse: list[float]
 
 
-def code(
+def whole_rows(masks: Masks, rows: Sequence[str]) -> list[str]:
+    """Return rows that one window codes: the examples of a model's tasks, or rows as long as it.
+
+    Args:
+        masks: Of the model's training.
+        rows: One row for each task.
+    """
+    if not isinstance(masks, RandomMasks):
+        return [row for row in rows if masks.allows(row) or len(row) <= masks.frames]
+    total = masks.frames
+    examples = ["K" + "T" * (total - 1), "K" + "T" * (total - 2) + "K", "T" * total]
+    return [row for row in examples if masks.allows(row)]
+
+
+def evaluate_bpd(
     model: Model, data: DataConfig, row: str, *, clips: int, settings: Settings = Settings()
-) -> Coding:
+) -> BpdScore:
     """Bound the bits that a model needs for the targets of a row, given its given frames.
 
     Rows longer than the model's clips go window by window, each from true frames.
@@ -77,7 +93,7 @@ def code(
     def joined(name: str) -> Float64[np.ndarray, "_ ..."]:
         return np.concatenate([getattr(part, name).double().cpu().numpy() for part in parts])
 
-    return Coding(
+    return BpdScore(
         row=row,
         clips=clips,
         bits=summary(joined("total")),
@@ -88,7 +104,7 @@ def code(
     )
 
 
-def code_into(
+def evaluate_bpd_into(
     folder: Path,
     model: Model,
     data: DataConfig,
@@ -97,43 +113,48 @@ def code_into(
     clips: int,
     settings: Settings,
     say: Callable[[str], None],
-) -> list[Coding]:
+) -> list[BpdScore]:
     """Bound the bits of some rows into a new folder: bits.json.
 
     Raises:
-        InputError: as `code`, or the folder exists already.
+        InputError: as `evaluate_bpd`, or the folder exists already.
     """
     if folder.exists():
         raise InputError(f"{folder} exists: choose another folder for --out")
+    if clips < 1:
+        raise InputError(f"clips {clips} must be at least 1")
+    sampler = _sampler(model, settings)
     for row in rows:  # refuses before the work, not after
         _windows(model, row, settings)
-    codings = []
+        data.clips(frames=len(row), split="test", seed=settings.seed)
+    scores = []
     for row in rows:
         say(f"{row}: {clips} clips")
-        codings.append(code(model, data, row, clips=clips, settings=settings))
+        scores.append(evaluate_bpd(model, data, row, clips=clips, settings=settings))
     with atomic_folder(folder) as draft:
         write_json(
             draft / "bits.json",
             {
                 "data": to_data(data, DataConfig),
-                "settings": asdict(replace(settings, sampler=None)),
-                "sampler": to_data(_sampler(model, settings), SamplerConfig),
+                "seed": settings.seed,
+                "precision": settings.precision,
+                "sampler": to_data(sampler, SamplerConfig),
                 "torch": torch.__version__,
-                "rows": [to_data(coding) for coding in codings],
+                "rows": [to_data(score) for score in scores],
             },
         )
-    return codings
+    return scores
 
 
-def print_codings(codings: Sequence[Coding], console: Console) -> None:
+def print_bpd(scores: Sequence[BpdScore], console: Console) -> None:
     """Print a table of bits per value."""
     table = Table()
     table.add_column("frames", overflow="fold")
     table.add_column("bits per value, at most", justify="right")
-    for coding in codings:
-        spread = coding.bits.confidence
-        mean = "infinite" if coding.bits.mean is None else f"{coding.bits.mean:.4f}"
-        table.add_row(coding.row, mean if spread is None else f"{mean} ± {spread:.4f}")
+    for score in scores:
+        spread = score.bits.confidence
+        mean = "infinite" if score.bits.mean is None else f"{score.bits.mean:.4f}"
+        table.add_row(score.row, mean if spread is None else f"{mean} ± {spread:.4f}")
     console.print(table)
 
 
@@ -147,8 +168,6 @@ def _sampler(model: Model, settings: Settings) -> Ddpm:
 
 
 def _windows(model: Model, row: str, settings: Settings) -> list[Window]:
-    bin_width(model.config.normaliser)
-    _sampler(model, settings)
     windows = model.plan(row, advance=settings.advance, slide=settings.slide)
     if all(len(window.fills) == window.row.count("T") for window in windows):
         return windows
@@ -172,8 +191,9 @@ def _parts(
         numbers = range(first, min(first + settings.batch, clips))
         truth = np.stack([source[number] for number in numbers])
         clip = model.config.normaliser.to_clip(truth).to(model.device)
-        bound = model.of_class([source.label(number) for number in numbers])
-        generators = [generator_for(settings.seed, STREAM_CODING, number) for number in numbers]
+        labels = [source.label(number) for number in numbers]
+        bound = model.of_class(model.config.class_numbers(settings.label, labels))
+        generators = [generator_for(settings.seed, STREAM_BPD, number) for number in numbers]
         coded = []
         for window in windows:
             part = clip[:, torch.tensor(window.frames).clamp(0, len(row) - 1)]
@@ -202,7 +222,7 @@ def _window(
             clip,
             roles,
             sampler=sampler,
-            width=bin_width(model.config.normaliser),
+            width=model.config.normaliser.bin_width,
             fresh=fresh,
         )
 
