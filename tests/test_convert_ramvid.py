@@ -350,7 +350,7 @@ def test_the_flags_of_a_training_come_back() -> None:
     assert training_flags(config) == (flags, [])
     assert parse_flags(to_text(flags)) == flags
     for name in ("step --drop 0.5 --steps_drop 10.0", "time_based --decay 0.1"):
-        flags = parse_flags(f"--scale_time_dim 0 --anneal_type {name}")
+        flags = parse_flags(f"--scale_time_dim 0 --microbatch 64 --anneal_type {name}")
         config = training_config(flags, model_config(flags, promised_shapes(flags)), None)
         assert training_flags(config) == (flags, [])
 

@@ -348,7 +348,7 @@ def test_means_over_clips_leave_out_absent_frames_and_want_clean_known_ones() ->
     loss = MaskedLoss(reduction="clip_mean")
     diffusion = Diffusion(predicts="clean")
     clip = torch.rand(1, 3, 1, 16, 16)
-    roles, levels = roles_from("KT-")[None], torch.tensor([[0.0, 9.0, 0.0]])
+    roles, levels = roles_from("KT-").expand(1, -1), torch.tensor([[0.0, 9.0, 0.0]])
 
     def at(clip: Tensor) -> Tensor:
         return loss.at(
@@ -370,4 +370,4 @@ def test_means_over_clips_leave_out_absent_frames_and_want_clean_known_ones() ->
 
 def test_a_sampler_wants_no_variance_that_is_not_learned() -> None:
     with pytest.raises(InputError, match="needs learned_spread"):
-        tiny(sampler=Ddpm(variance="learned"))
+        tiny(sampler=Ddpm(steps=5, variance="learned"))

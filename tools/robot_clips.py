@@ -34,7 +34,11 @@ def write_cameras(source: Path, out: Path) -> int:
 
 def main() -> None:
     """Convert the two parts."""
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} FOLDER_WITH_TRAIN_AND_TEST_TFRECORD OUT")
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    if out.exists():
+        sys.exit(f"{out} exists: choose another folder")
     for part in ("train", "test"):
         print(f"{part}: {write_cameras(source / f'{part}.tfrecord', out / part)} clips")
 

@@ -20,6 +20,7 @@ from framefill.metrics.bits import Bits, bits_per_dimension
 from framefill.metrics.scores import Summary, summary
 from framefill.model import Model
 from framefill.model_config import SamplerConfig
+from framefill.planning import can_fill, plan
 from framefill.randomness import generator_for
 from framefill.roles import roles_from
 from framefill.sampling import Ddpm
@@ -55,17 +56,16 @@ class BpdScore:
 
 
 def whole_rows(masks: Masks, rows: Sequence[str]) -> list[str]:
-    """Return rows that one window codes: the examples of a model's tasks, or rows as long as it.
+    """Return rows whose windows keep every target, for bits per dimension.
 
     Args:
         masks: Of the model's training.
-        rows: One row for each task.
+        rows: One row for each task; of random masks, rows as long as the clips take their place.
     """
-    if not isinstance(masks, RandomMasks):
-        return [row for row in rows if masks.allows(row) or len(row) <= masks.frames]
-    total = masks.frames
-    examples = ["K" + "T" * (total - 1), "K" + "T" * (total - 2) + "K", "T" * total]
-    return [row for row in examples if masks.allows(row)]
+    if isinstance(masks, RandomMasks):
+        total = masks.frames
+        rows = ["K" + "T" * (total - 1), "K" + "T" * (total - 2) + "K", "T" * total]
+    return [row for row in rows if can_fill(row, masks) and _keeps_all(plan(row, masks))]
 
 
 def evaluate_bpd(
@@ -169,12 +169,16 @@ def _sampler(model: Model, settings: Settings) -> Ddpm:
 
 def _windows(model: Model, row: str, settings: Settings) -> list[Window]:
     windows = model.plan(row, advance=settings.advance, slide=settings.slide)
-    if all(len(window.fills) == window.row.count("T") for window in windows):
+    if _keeps_all(windows):
         return windows
     raise InputError(
         f"{row} needs a window with targets of which some are dropped: bits per dimension count "
         "whole windows; give rows as long as the model's clips"
     )
+
+
+def _keeps_all(windows: Sequence[Window]) -> bool:
+    return all(len(window.fills) == window.row.count("T") for window in windows)
 
 
 def _parts(
