@@ -343,7 +343,7 @@ def test_the_flags_of_a_training_come_back() -> None:
         "--learn_sigma True --batch_size 4 --microbatch 1 --clip 5.0 --anneal_type linear "
         "--lr_anneal_steps 300000 --exclude_conditional False --seed 9 --weight_decay 0.05 "
         "--schedule_sampler loss-second-moment --rescale_learned_sigmas False "
-        "--ema_rate 0.9999,0.99 --use_checkpoint True --lr 1e-05"
+        "--ema_rate 0.9999,0.99 --use_checkpoint True --lr 1e-05 --diffusion_steps 4000"
     )
     flags = parse_flags(text)
     config = training_config(flags, model_config(flags, promised_shapes(flags)), None)
