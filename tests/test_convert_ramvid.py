@@ -314,6 +314,9 @@ def test_what_a_training_lacks_starts_afresh_and_is_said(
     taken = load(out).model.network.state_dict()
     assert all(torch.equal(last[name], taken[name]) for name in last)
     assert (out / "model-ema-0.5").is_dir()
+    again = tmp_path / "again"
+    assert main(["convert", "ramvid", str(out), "--out", str(again), "--run"]) == 0
+    assert (again / "opt000002.pt").is_file() == (missing != "opt000002.pt")
     assert main([*command, "--flags", flags]) == 2
     assert "exists" in capsys.readouterr().err
 

@@ -102,7 +102,8 @@ def release_ramvid(run: Run, out: Path) -> str:
         torch.save(official_volume_weights(volumes(state.network)), draft / f"model{suffix}")
         for rate, average in ((config.optim.ema, state.average), *state.more.items()):
             torch.save(official_volume_weights(volumes(average)), draft / f"ema_{rate}_{suffix}")
-        torch.save(_official_optimizer(state, config.optim), draft / f"opt{suffix}")
+        if state.optimizer.state:  # none was taken over, and none has come about
+            torch.save(_official_optimizer(state, config.optim), draft / f"opt{suffix}")
     note = f" (its flags can't say: {'; '.join(unsaid)})" if unsaid else ""
     return f"{to_text(flags)}{note}"
 
