@@ -137,7 +137,7 @@ def test_every_class_of_a_batch_counts(filler: Filler) -> None:
                 "network": ConcatConfig(width=8, multipliers=(1,), blocks=1, attention=()),
                 "masks": BlockMasks(past=1, target=2),
             },
-            "for a network of 0",
+            "and a network of none",
         ),
     ],
 )

@@ -18,7 +18,7 @@ from framefill.config import Config, LogConfig, OptimConfig, read_config
 from framefill.convert.ramvid_checkpoint import from_ramvid, read_weights, to_ramvid
 from framefill.convert.ramvid_config import flags_of, model_config
 from framefill.convert.ramvid_flags import Flags, guess_flags, parse_flags, promised_shapes, to_text
-from framefill.convert.ramvid_shapes import read_shapes
+from framefill.convert.ramvid_shapes import Shapes, read_shapes
 from framefill.data.digits import DigitsConfig
 from framefill.data.videos import VideosConfig
 from framefill.diffusion import Diffusion
@@ -140,6 +140,31 @@ def test_flags_come_back_from_the_model_that_they_describe(text: str) -> None:
     assert parse_flags(to_text(flags)) == flags
 
 
+@pytest.mark.parametrize(
+    ("multipliers", "attention", "said"),
+    [
+        ((1, 2, 2, 2), (2, 3), "--image_size 32 --attention_resolutions 8,4"),
+        ((1, 2, 2, 2), (), "--image_size 32 --attention_resolutions 1"),
+        ((1, 1, 2, 2, 4, 4), (4, 5), ""),
+        ((1, 2, 3, 4), (1,), None),
+        ((1, 2), (1,), None),
+    ],
+)
+def test_image_size_and_attention_are_read_from_the_weights(
+    multipliers: tuple[int, ...], attention: tuple[int, ...], said: str | None
+) -> None:
+    shapes = Shapes(3, False, 128, multipliers, 2, attention, True, 0)
+    if said is None:
+        with pytest.raises(InputError, match="say with --flags what --image_size"):
+            guess_flags(shapes)
+        return
+    flags = guess_flags(shapes)
+    assert promised_shapes(flags) == shapes
+    assert said.split() == [word for word in to_text(flags).split() if word in said.split()] or (
+        flags.image_size == 256
+    )
+
+
 @pytest.mark.parametrize("name", ["procedural_full_bair_L4", "procedural_full_kinetics_L3"])
 def test_the_published_networks_are_recognised(name: str) -> None:
     report = report_of(f"ramvid/{name}")
@@ -204,7 +229,7 @@ def test_flags_that_change_neither_model_nor_training_are_passed_over() -> None:
         ({"out__2__bias": torch.full((3,), torch.nan)}, "holds NaN"),
         ({"out__2__bias": torch.zeros(3, dtype=torch.int64)}, "is no tensor of plain"),
         ({"input_blocks__2__0__op__weight": None}, "lack input_blocks.2.0.in_layers.2.weight"),
-        ({"input_blocks__1__1__qkv__weight": torch.zeros(96, 32, 1)}, "attention at"),
+        ({"input_blocks__1__1__qkv__weight": torch.zeros(96, 32, 1)}, "lacks input_blocks.1.1.norm"),
     ],
 )
 def test_weights_of_something_else_are_refused(
@@ -224,7 +249,7 @@ class Hostile:
         return (exec, ("raise SystemExit('executed')",))
 
 
-@pytest.mark.parametrize("how", ["torch", "pickle", "cut", "empty", "absent", "list"])
+@pytest.mark.parametrize("how", ["torch", "pickle", "cut", "empty", "absent", "list", "optimiser"])
 def test_hostile_and_broken_files_are_refused(official: Path, how: str) -> None:
     match how:
         case "torch":
@@ -237,9 +262,14 @@ def test_hostile_and_broken_files_are_refused(official: Path, how: str) -> None:
             official.write_bytes(b"")
         case "absent":
             official.unlink()
+        case "optimiser":
+            torch.save({"state": {}, "param_groups": []}, official)
         case "list":
             torch.save([1, 2], official)
-    with pytest.raises(InputError, match=r"can't be read|is no file|no weights by name"):
+    with pytest.raises(
+        InputError,
+        match=r"can't be read|is no file|no weights by name|optimiser's state: give an official",
+    ):
         from_ramvid(official)
 
 

@@ -130,6 +130,8 @@ def test_every_flag_means_what_it_did(tmp_path: Path, flags: str, field: str, va
         ("--scale_time_dim 0 --timestep_respacing ddim", "'ddim': use a number"),
         (f"--scale_time_dim 0 --timestep_respacing {'9' * 5000}", "use a number"),
         (f"--scale_time_dim 0 --attention_resolutions {'9' * 5000}", "needs sizes"),
+        ("python video_train.py --scale_time_dim 0", "give flags and their values alone"),
+        ("--max_num_mask_frames 9 --seq_len 5 --scale_time_dim 0", "--max_num_mask_frames 9 with"),
         ("--scale_time_dim 0 --image_siz 3", "did you mean 'image_size'"),
     ],
 )

@@ -75,7 +75,7 @@ def evaluate(
         out: New folder for scores.json and the contact sheets.
         data: Folder of the data, if it is another than that of the run.
         roles: Rows to fill, one letter per frame: K given, T filled in and scored. None: one row
-            for each task that the model was trained for.
+            for each task that the model was trained for; for bpd, rows as long as its clips.
         clips: Number of clips.
         fit: Convert videos of another size to the model's: stretch, crop to the middle, or ramvid,
             as RaMViD's loader does.

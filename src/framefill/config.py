@@ -17,7 +17,7 @@ from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
 from framefill.masks import Masks
 from framefill.model_config import ModelConfig, SamplerConfig
-from framefill.nn.config import NetworkConfig
+from framefill.nn.config import NetworkConfig, VolumeConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
 from framefill.sampling import DpmSolver2M
@@ -179,13 +179,9 @@ class Config:
         check_fields(self)
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
-        model = self.model()
+        self._check_classes()
+        self.model()
         self.loss.check(self.diffusion)
-        if model.network_classes and not model.classes:
-            raise InputError(
-                f"a network of {model.network_classes} classes and data of none: name them with "
-                "--data.classes, or all"
-            )
         if self.loss.kind != "error":
             steps = 2 / self.normaliser.bin_width
             if abs(self.loss.bins - steps) > 1e-6 * steps:
@@ -197,6 +193,20 @@ class Config:
         self.diffusion.schedule.draw_up_to(
             self.loss.known_level, clips=1, frames=1, generator=Generator()
         )
+
+    def _check_classes(self) -> None:
+        network = self.network.classes if isinstance(self.network, VolumeConfig) else 0
+        data = self.data.classes if isinstance(self.data, VideosConfig) else ()
+        if network and not data:
+            raise InputError(
+                f"a network of {network} classes and data of none: name them with --data.classes, "
+                "or all"
+            )
+        if data and not network:
+            raise InputError(
+                f"classes {', '.join(data[:20])} and a network of none: pass --network.classes, "
+                "their number or more, with RaMViD's network"
+            )
 
     def model(self) -> ModelConfig:
         """Return the configuration of the model that the run trains."""

@@ -46,6 +46,8 @@ def check_weights_by_name(weights: Any, path: Path, what: str) -> dict[str, Tens
     """
     if not isinstance(weights, dict) or not weights:
         raise InputError(f"{path} holds no weights by name: give {what}")
+    if "param_groups" in weights:
+        raise InputError(f"{path} is an optimiser's state: give {what}")
     for name, value in weights.items():
         if not isinstance(name, str) or not _is_plain(value):
             raise InputError(f"{path}: {name} is no tensor of plain floating-point numbers")

@@ -131,7 +131,7 @@ def train(
         _interrupts() as interrupted,
     ):
         for report in train_steps(config, state):
-            _after_step(run, config, name, state, report, display)
+            _after_step(run, config, name, state, report, display, say)
             if interrupted():
                 save_state(run, config, name, state)
                 raise KeyboardInterrupt
@@ -204,6 +204,7 @@ def _after_step(
     state: TrainState,
     report: Report,
     display: "ProgressDisplay",
+    say: Callable[[str], None],
 ) -> None:
     log, last = config.log, state.step == config.optim.steps
     display.show(report)
@@ -214,6 +215,7 @@ def _after_step(
     if state.step % log.save_every == 0 or last:
         save_state(run, config, name, state)
     if log.sample_every and (state.step % log.sample_every == 0 or last):
+        say(f"filling held-out clips for {run.samples} in {config.sampler.steps} steps")
         _preview(run, config, _model(config, name, state), state.step)
 
 

@@ -173,6 +173,11 @@ def _masks(flags: Flags) -> RandomMasks:
                 f"range{tuple(digits)}; give two digits, the first frame and the one after the last"
             )
         within = (digits[0], digits[1])
+    if not 1 <= flags.max_num_mask_frames < flags.seq_len:
+        raise InputError(
+            f"--max_num_mask_frames {flags.max_num_mask_frames} with --seq_len {flags.seq_len}: "
+            "needs at least 1 known frame, and one left to fill"
+        )
     return RandomMasks(
         frames=flags.seq_len,
         max_known=flags.max_num_mask_frames,

@@ -117,6 +117,11 @@ def parse_flags(text: str) -> Flags:
     except ValueError as error:
         raise InputError(f"the flags can't be read ({error}): {text[:80]}") from error
     found, unknown = parser.parse_known_args(words)
+    if unknown and not unknown[0].startswith("--"):
+        raise InputError(
+            f"{unknown[0][:40]!r} among RaMViD's flags: give flags and their values alone, such as "
+            "--image_size 64 --num_channels 128"
+        )
     if unknown:
         names = [each.name for each in _flags()]
         hint = suggestion(unknown[0].lstrip("-"), names)
@@ -153,14 +158,19 @@ def guess_flags(shapes: Shapes) -> Flags:
         scale_time_dim=0,
         uncondition_rate=0.25,
     )
-    for size in (64, 32, 128, 256):
+    sizes = [size for size, each in MULTIPLIERS.items() if each == shapes.multipliers]
+    for size in sizes:
         sized = replace(flags, image_size=size)
         if not list(disagreements(sized, shapes)):
             return sized
+    if len(sizes) == 1:
+        maps = ",".join(str(sizes[0] >> level) for level in shapes.attention) or "1"
+        return replace(flags, image_size=sizes[0], attention_resolutions=maps)
+    said = f"{' or '.join(map(str, sizes))} pixels" if sizes else "none of RaMViD's image sizes"
     raise InputError(
-        f"the weights have features {shapes.multipliers} times {shapes.width} and attention at "
-        f"resolutions {shapes.attention}, which are those of none of RaMViD's image sizes: say "
-        "what they were trained with in --flags"
+        f"the weights have features {shapes.multipliers} times {shapes.width}, as for {said}, and "
+        f"attention at resolutions {shapes.attention} (0: the finest): say with --flags what "
+        "--image_size and --attention_resolutions they were trained with"
     )
 
 

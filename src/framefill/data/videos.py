@@ -307,5 +307,5 @@ def _fitted(video: Video, config: VideosConfig) -> Video:
     have, want = ("x".join(map(str, shape)) for shape in (video.frames.shape[1:], size))
     raise InputError(
         f"{video.source} has frames of {have} and the model takes {want} (height, width, channels):"
-        f" --data.fit stretch or crop converts them"
+        f" --data.fit (in training) or --fit stretch, crop or ramvid converts them"
     )

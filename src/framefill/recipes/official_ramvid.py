@@ -31,7 +31,10 @@ def flags_run(path: Path) -> Config:
             raise InputError(f"{path} is too large for a file of flags")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read as a file of flags: {error}") from error
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(
+            f"{path} can't be read ({reason}): give a text file with flags such as --image_size 64"
+        ) from error
     flags = parse_flags(text.replace("\\\n", " "))
     return training_config(flags, model_config(flags, promised_shapes(flags)), None)
 
