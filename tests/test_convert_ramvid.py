@@ -229,7 +229,7 @@ def test_flags_that_change_neither_model_nor_training_are_passed_over() -> None:
         ({"out__2__bias": torch.full((3,), torch.nan)}, "holds NaN"),
         ({"out__2__bias": torch.zeros(3, dtype=torch.int64)}, "is no tensor of plain"),
         ({"input_blocks__2__0__op__weight": None}, "lack input_blocks.2.0.in_layers.2.weight"),
-        ({"input_blocks__1__1__qkv__weight": torch.zeros(96, 32, 1)}, "lacks input_blocks.1.1.norm"),
+        ({"input_blocks__1__1__qkv__weight": torch.zeros(96, 32, 1)}, "lacks input_blocks.1.1.n"),
     ],
 )
 def test_weights_of_something_else_are_refused(
