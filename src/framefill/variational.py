@@ -12,6 +12,7 @@ from framefill.schedule import PerFrame64, Schedule
 from framefill.types import Clip, Levels
 
 Variance = Literal["small", "large", "learned"]
+EDGE = 0.999  # as published for 8 bits, for values that are between two of them
 TINY = 1e-12
 
 
@@ -126,7 +127,7 @@ def gaussian_kl(
 def _log_likelihood(clean: Clip, mean: Clip, log_std: Tensor, bin_width: float) -> Clip:
     """Return the logarithm of a bin's share of a normal distribution."""
     precision = torch.exp(-log_std)
-    edge = 1 - bin_width / 2  # the first and the last bin reach to infinity
+    edge = max(EDGE, 1 - bin_width / 2)  # the first and the last bin reach to infinity
     above = _cumulative(precision * (clean - mean + bin_width / 2))
     below = _cumulative(precision * (clean - mean - bin_width / 2))
     share = torch.where(clean > edge, 1 - below, above - below)
