@@ -85,7 +85,9 @@ def test_workers_repeat_no_clip_and_change_nothing() -> None:
         DataLoader(_Batches(clips, 4), sampler=range(6), batch_size=None, num_workers=workers)
         for workers in (0, 2)
     ]
-    alone, shared = (np.concatenate([batch.frames.numpy() for batch in loader]) for loader in loaders)
+    alone, shared = (
+        np.concatenate([batch.frames.numpy() for batch in loader]) for loader in loaders
+    )
     assert np.array_equal(alone, shared)
     assert len({clip.tobytes() for clip in shared}) == 24
 
