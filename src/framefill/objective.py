@@ -212,7 +212,7 @@ class MaskedLoss:
         noisy: Clip,
         levels: Levels,
     ) -> Clip:
-        """Return the variational bound in bits per value; only on TARGET frames it means much."""
+        """Return the variational bound in bits per value; it is read on TARGET frames alone."""
         prediction, spread = output.float().chunk(2, dim=2)
         if self.kind == "hybrid":
             prediction = prediction.detach()

@@ -1,7 +1,6 @@
 """Bits per dimension: an upper bound on what a model needs to code the frames it fills."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -49,7 +48,6 @@ def bits_per_dimension(
     sampler: Ddpm,
     width: float,
     fresh: Fresh,
-    after_step: Callable[[], None] = lambda: None,
 ) -> Bits:
     """Return the variational bound on the TARGET frames, given the KNOWN ones.
 
@@ -61,7 +59,6 @@ def bits_per_dimension(
         sampler: Its steps and its variance are those that the bound is of.
         width: Distance between two neighbouring values (`Normaliser.bin_width`).
         fresh: Source of noise, called once per step.
-        after_step: Called after each evaluation of the network.
 
     Raises:
         InputError: the sampler takes fewer than 2 steps, or wants a variance that the network
@@ -92,7 +89,6 @@ def bits_per_dimension(
         steps.append(mean(bits))
         clean_mse.append(mean((parts.clean - clip) ** 2))
         noise_mse.append(mean((parts.noise - noise) ** 2))
-        after_step()
     first, zero = walk[0], torch.zeros(())
     prior = mean(
         gaussian_kl(first.alpha * clip, zero + 2 * math.log(first.sigma), zero, zero) / math.log(2)
