@@ -22,13 +22,14 @@ from framefill.model import Model
 from framefill.nn.config import VolumeConfig
 from framefill.normalise import Normaliser
 from framefill.planning import plan
+from framefill.posterior import Posterior
 from framefill.recipes import recipe
 from framefill.roles import roles_from
 from framefill.run import train
 from framefill.sampling import Ddim, Ddpm
 from framefill.schedule import LogNormalSchedule, TableSchedule
 from framefill.settings import Settings
-from framefill.variational import ReverseStep, step_bits
+from framefill.variational import step_bits
 
 DIFFUSION = Diffusion(schedule=TableSchedule(spacing="linspace"), predicts="clean")
 
@@ -161,7 +162,7 @@ def test_the_shares_of_all_values_add_up_to_one(bins: int) -> None:
     """Else the bound would be none."""
     values = torch.linspace(-1, 1, bins + 1, dtype=torch.float64).view(1, 1, 1, 1, -1)
     one = torch.ones(1, 1, 1, 1, 1, dtype=torch.float64)
-    step = ReverseStep(0 * one, one, 0 * one, one)
+    step = Posterior(one, 0 * one, one, 0 * one, one)
     for mean, variance in ((0.9995, 1e-7), (-0.3, 1e-3), (1.0, 1e-2)):
         parts = Estimate(torch.full_like(values, mean), torch.zeros_like(values))
         bits = step_bits(

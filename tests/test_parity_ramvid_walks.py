@@ -11,9 +11,10 @@ from torch import Tensor
 
 from framefill.completion import estimator
 from framefill.diffusion import Diffusion, Estimate
+from framefill.posterior import Variance
 from framefill.roles import Role
 from framefill.sampling import Ddim, Ddpm, Sampler
-from framefill.variational import Variance, log_variance, reverse_step
+from framefill.variational import log_variance, reverse_step
 
 SAMPLERS = [
     "ramvid/a_samplers",

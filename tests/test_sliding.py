@@ -89,3 +89,5 @@ def test_windows_have_an_end() -> None:
         slide("KTTT", advance=10**9, context=1)
     with pytest.raises(InputError, match="at most 4096"):
         slide("K" * 5000 + "T", advance=1, context=1)
+    with pytest.raises(InputError, match="at most 4096"):
+        slide("KTTT", advance=4000, context=4000)

@@ -220,24 +220,22 @@ def test_the_bound_is_of_targets_alone_and_scales() -> None:
     _, clip, roles = outputs(config)
     levels = torch.where(roles == 2, 9.0, 0.0)
     noise = torch.randn(clip.shape, generator=torch.Generator().manual_seed(3))
-    every = MaskedLoss(kind="bound").at(
-        lambda canvas, labels, roles: torch.zeros(2, 3, 2, 16, 16),
-        config.diffusion,
-        clip,
-        roles,
-        levels,
-        noise,
-    )
+
+    def bound() -> Tensor:
+        return MaskedLoss(kind="bound").at(
+            lambda canvas, labels, roles: torch.zeros(2, 3, 2, 16, 16),
+            config.diffusion,
+            clip,
+            roles,
+            levels,
+            noise,
+        )
+
+    every = bound()
     noise[:, 0] = 17.0  # of the frame that is given
-    same = MaskedLoss(kind="bound").at(
-        lambda canvas, labels, roles: torch.zeros(2, 3, 2, 16, 16),
-        config.diffusion,
-        clip,
-        roles,
-        levels,
-        noise,
-    )
-    assert torch.equal(every, same)
+    assert torch.equal(every, bound())
+    noise[:, 1] = 17.0
+    assert not torch.equal(every, bound())
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "bound"])

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from framefill.completion import noise_like
 from framefill.config import DataConfig
 from framefill.device import autocast, choose_device
 from framefill.errors import InputError
@@ -214,11 +215,6 @@ def _window(
     settings: Settings,
 ) -> Bits:
     roles = roles_from(window.row).expand(len(clip), -1).to(clip.device)
-
-    def fresh() -> Tensor:
-        draws = [torch.randn(clip.shape[1:], generator=generator) for generator in generators]
-        return torch.stack(draws).to(clip)
-
     with autocast(clip.device, settings.precision):
         return bits_per_dimension(
             model.network,
@@ -227,7 +223,7 @@ def _window(
             roles,
             sampler=sampler,
             width=model.config.normaliser.bin_width,
-            fresh=fresh,
+            fresh=noise_like(clip, generators),
         )
 
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from framefill.diffusion import Diffusion, Estimate, compose
 from framefill.errors import InputError
 from framefill.roles import Role
-from framefill.sampling import Estimator, Sampler
+from framefill.sampling import Estimator, Fresh, Sampler
 from framefill.types import Clip, Denoiser, Preparable, Roles
 
 
@@ -34,6 +34,21 @@ def estimator(denoiser: Denoiser, diffusion: Diffusion, clip: Clip, roles: Roles
         return diffusion.estimate(prediction.to(noisy.dtype), noisy, everywhere)
 
     return estimate
+
+
+def noise_like(clip: Clip, generators: Sequence[Generator]) -> Fresh:
+    """Return a source of standard normal noise for clips, each from its own generator.
+
+    Args:
+        clip: Read for its shape, device and dtype.
+        generators: One per clip, on the CPU.
+    """
+
+    def fresh() -> Tensor:
+        draws = [torch.randn(clip.shape[1:], generator=generator) for generator in generators]
+        return torch.stack(draws).to(clip)
+
+    return fresh
 
 
 @torch.inference_mode()
@@ -63,11 +78,7 @@ def complete(
         raise InputError(f"roles {list(roles.shape)} for clips of {list(clip.shape[:2])} frames")
     if len(generators) != len(clip):
         raise InputError(f"{len(generators)} generators for {len(clip)} clips: give one for each")
-
-    def fresh() -> Tensor:
-        draws = [torch.randn(clip.shape[1:], generator=generator) for generator in generators]
-        return torch.stack(draws).to(clip)
-
+    fresh = noise_like(clip, generators)
     if isinstance(denoiser, Preparable):
         given = diffusion.canvas(clip, torch.zeros_like(clip), roles, torch.zeros(roles.shape))
         denoiser = denoiser.prepare(given, roles)

@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
 from framefill.diffusion import Estimate
 from framefill.errors import InputError, check_fields
+from framefill.posterior import Posterior, Variance, posterior
 from framefill.schedule import Schedule, TableSchedule
 from framefill.types import Clip
 
@@ -105,7 +106,7 @@ class Ddpm:
     """
 
     steps: int | tuple[int, ...] = 100
-    variance: Literal["small", "large", "learned"] = "small"
+    variance: Variance = "small"
     as_published: bool = False
     denoise: bool = False
     repeats: int = 1
@@ -125,31 +126,16 @@ class Ddpm:
     ) -> Clip:
         """See `Sampler`."""
         for here, there in pairwise(walk):
-            ratio, added = _forward(there, here)
+            step = _step(here, there)
             for repeat in range(self.repeats):
                 if repeat > 0:
-                    noisy = ratio * noisy + math.sqrt(added) * fresh()
+                    noisy = step.ratio * noisy + math.sqrt(step.large) * fresh()
                 parts = estimate(noisy, here.level)
-                noisy = self._step(noisy, parts, here, there) + self._noise(
-                    parts, here, there, fresh
-                )
+                noisy = step.to_noisy * noisy + step.to_clean * parts.clean
+                noise = fresh()
+                if step.small > 0:
+                    noisy = noisy + self._spread(parts, step.small, step.large) * noise
         return _denoised(noisy, estimate, walk) if self.denoise else noisy
-
-    def _step(self, noisy: Clip, parts: Estimate, here: Station, there: Station) -> Clip:
-        """Return the mean of the posterior."""
-        ratio, added = _forward(there, here)
-        to_noisy = ratio * there.sigma**2 / here.sigma**2
-        to_clean = there.alpha * added / here.sigma**2
-        return to_noisy * noisy + to_clean * parts.clean
-
-    def _noise(self, parts: Estimate, here: Station, there: Station, fresh: Fresh) -> Clip | float:
-        """Return what a step adds to the mean; nothing where it ends on clean frames."""
-        noise = fresh()
-        if there.sigma == 0:
-            return 0.0
-        _, added = _forward(there, here)
-        small = added * (there.sigma / here.sigma) ** 2
-        return self._spread(parts, small, added) * noise
 
     def _spread(self, parts: Estimate, small: float, large: float) -> float | Clip:
         """Return the standard deviation of a step's noise."""
@@ -193,8 +179,8 @@ class Ddim:
         """See `Sampler`."""
         for here, there in pairwise(walk):
             parts = estimate(noisy, here.level)
-            _, added = _forward(there, here)
-            spread = self.eta * there.sigma / here.sigma * math.sqrt(max(added, 0.0))
+            added = max(_step(here, there).large, 0.0)
+            spread = self.eta * there.sigma / here.sigma * math.sqrt(added)
             direction = math.sqrt(max(there.sigma**2 - spread**2, 0.0))
             noisy = there.alpha * parts.clean + direction * parts.noise + spread * fresh()
         return _denoised(noisy, estimate, walk) if self.denoise else noisy
@@ -263,10 +249,8 @@ class DpmSolver2M:
         return noisy
 
 
-def _forward(clean: Station, noisy: Station) -> tuple[float, float]:
-    """Return the factor and the added variance of the forward process between two stations."""
-    ratio = noisy.alpha / clean.alpha
-    return ratio, noisy.sigma**2 - (ratio * clean.sigma) ** 2
+def _step(here: Station, there: Station) -> Posterior[float]:
+    return posterior(here.alpha, here.sigma, there.alpha, there.sigma)
 
 
 def _walk(sampler: Ddpm | Ddim, schedule: Schedule) -> list[Station]:

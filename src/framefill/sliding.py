@@ -28,7 +28,7 @@ def slide(row: str, *, advance: int, context: int) -> list[Window]:
     """
     if advance < 1 or context < 1:
         raise InputError(f"advance {advance} and slide {context} must be at least 1")
-    if max(advance, context) + row.count("K") > MAX_FRAMES:
+    if advance + max(context, row.count("K")) > MAX_FRAMES:
         raise InputError(
             f"windows of {row.count('K')} given frames, advance {advance} and slide {context}: at "
             f"most {MAX_FRAMES} frames in one"

@@ -1,31 +1,21 @@
 """The variational bound of one reverse step, in bits (Ho et al. 2020, Equations 5 and 13)."""
 
 import math
-from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from framefill.diffusion import Estimate
-from framefill.schedule import PerFrame64, Schedule
+from framefill.posterior import Posterior, Variance, posterior
+from framefill.schedule import Schedule
 from framefill.types import Clip, Levels
 
-Variance = Literal["small", "large", "learned"]
 EDGE = 0.999  # as published for 8 bits, for values that are between two of them
 TINY = 1e-12
 
 
-class ReverseStep(NamedTuple):
-    """A step from a noisier level to a cleaner one: its posterior, one number of each per frame."""
-
-    to_noisy: PerFrame64  # posterior mean = to_noisy * noisy ...
-    to_clean: PerFrame64  # ... + to_clean * (clean frames)
-    small: PerFrame64  # posterior variance, 0 where the step ends on clean frames
-    large: PerFrame64  # variance that the forward process adds between the two
-
-
-def reverse_step(schedule: Schedule, here: Levels, there: Levels) -> ReverseStep:
+def reverse_step(schedule: Schedule, here: Levels, there: Levels) -> Posterior[Tensor]:
     """Return the posterior q(there | here, clean).
 
     Args:
@@ -33,15 +23,7 @@ def reverse_step(schedule: Schedule, here: Levels, there: Levels) -> ReverseStep
         here: Levels that the step leaves.
         there: Lower levels that it goes to; 0: clean frames.
     """
-    (alpha, sigma), (alpha_there, sigma_there) = schedule.scales(here), schedule.scales(there)
-    ratio = alpha / alpha_there
-    added = sigma**2 - (ratio * sigma_there) ** 2
-    return ReverseStep(
-        to_noisy=ratio * sigma_there**2 / sigma**2,
-        to_clean=alpha_there * added / sigma**2,
-        small=added * (sigma_there / sigma) ** 2,
-        large=added,
-    )
+    return posterior(*schedule.scales(here), *schedule.scales(there))
 
 
 def posterior_floor(schedule: Schedule, here: float, there: float) -> float:
@@ -55,7 +37,9 @@ def posterior_floor(schedule: Schedule, here: float, there: float) -> float:
     return reverse_step(schedule, torch.tensor([[here]]), torch.tensor([[there]])).small.item()
 
 
-def log_variance(step: ReverseStep, floor: float, parts: Estimate, variance: Variance) -> Tensor:
+def log_variance(
+    step: Posterior[Tensor], floor: float, parts: Estimate, variance: Variance
+) -> Tensor:
     """Return the log-variance of a network's reverse step.
 
     Args:
@@ -83,7 +67,7 @@ def log_variance(step: ReverseStep, floor: float, parts: Estimate, variance: Var
 
 
 def step_bits(
-    step: ReverseStep,
+    step: Posterior[Tensor],
     floor: float,
     parts: Estimate,
     clean: Clip,
