@@ -4,10 +4,10 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -26,6 +26,31 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths: the integers that Pillow uses
 
 
+class Stored(NamedTuple):
+    """How a file stores values that are floats here, because some of them are missing.
+
+    Args:
+        dtype: Name of the stored dtype.
+        missing: The value that stands for a missing one.
+    """
+
+    dtype: str
+    missing: float
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What a format knows beside the frames, for the writer of the same format.
+
+    Args:
+        format: The format's suffix, such as ".nc"; a writer reads headers of its own alone.
+        content: What its reader left there.
+    """
+
+    format: str
+    content: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Video:
     """Frames in the user's units.
@@ -35,12 +60,23 @@ class Video:
         fps: Frames per second; None where the source has none (arrays, folders).
         units: The unit of the values, where there is one ("K", "mm/h").
         source: The path, or "" for arrays; only messages use it.
+        times: Of each frame: float64 seconds from anywhere, or datetime64[ns].
+        channels: Names of the channels, where they have any.
+        stored: How the file stored values that are floats here.
+        header: What the file's format knows beside, to be written back.
+        conditions: What goes along with the frames, by name: a vector for each [f k], a map for
+            each [f h w k], or one map for all [h w k].
     """
 
     frames: Shaped[np.ndarray, "f h w c"]
     fps: float | None = None
     units: str = ""
     source: str = ""
+    times: Shaped[np.ndarray, " f"] | None = None
+    channels: tuple[str, ...] = ()
+    stored: Stored | None = None
+    header: Header | None = None
+    conditions: Mapping[str, Shaped[np.ndarray, "..."]] = field(default_factory=dict)
 
     def fit(
         self, *, height: int, width: int, channels: int, how: Literal["stretch", "crop", "ramvid"]
