@@ -5,7 +5,7 @@ but the frames that are asked for is ever loaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -129,6 +129,41 @@ class Footage:
             header=self.header,
             conditions={name: track.reader(places) for name, track in self.tracks.items()},
         )
+
+    def section(self, start: int, stop: int) -> "Footage":
+        """Return frames start..stop-1 as a video of their own.
+
+        Raises:
+            InputError: the video doesn't reach that far.
+        """
+        if not 0 <= start < stop <= self.length:
+            raise InputError(
+                f"{self.name} has {self.length} frames, which hold no part {start}..{stop - 1}"
+            )
+        moved = {
+            name: track._replace(reader=Later(track.reader, start))
+            for name, track in self.tracks.items()
+        }
+        return replace(
+            self,
+            name=f"{self.name} frames {start}..{stop - 1}",
+            length=stop - start,
+            reader=Later(self.reader, start),
+            times=None if self.times is None else self.times[start:stop],
+            tracks=moved,
+        )
+
+
+@dataclass(frozen=True)
+class Later:
+    """A reader whose frame 0 is frame `start` of another."""
+
+    reader: Callable[[Sequence[int]], Shaped[np.ndarray, "..."]]
+    start: int
+
+    def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "..."]:
+        """Return the frames at some positions."""
+        return self.reader([place + self.start for place in places])
 
 
 @dataclass(frozen=True)
