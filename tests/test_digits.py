@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from framefill.batch import Batches
 from framefill.config import OptimConfig
 from framefill.data.digits import DigitsConfig, glyphs
 from framefill.data.idx import read_images
 from framefill.errors import InputError
 from framefill.recipes import recipe
-from framefill.training import _Batches
 
 MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
 SMALL = DigitsConfig(size=32, glyph=12, speed=2)
@@ -82,7 +82,7 @@ def test_train_and_test_share_no_handwriting() -> None:
 def test_workers_repeat_no_clip_and_change_nothing() -> None:
     clips = SMALL.clips(frames=3, split="train", seed=0)
     loaders = [
-        DataLoader(_Batches(clips, 4), sampler=range(6), batch_size=None, num_workers=workers)
+        DataLoader(Batches(clips, 4), sampler=range(6), batch_size=None, num_workers=workers)
         for workers in (0, 2)
     ]
     alone, shared = (

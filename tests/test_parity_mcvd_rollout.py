@@ -12,6 +12,7 @@ from torch import Tensor
 from framefill.completion import estimator
 from framefill.planning import plan
 from framefill.rollout import rollout
+from framefill.windows import Window
 
 ROWS = {  # task: the row of the video, in the order of the official runner's calls
     "r_pred": {"pred": "KKK" + "T" * 5},
@@ -34,7 +35,7 @@ def test_rollout(name: str) -> None:
             video = batch[:, : len(row)].repeat_interleave(2, dim=0)
             windows = plan(row, case.masks)
 
-            def fill_window(clip: Tensor, roles: Tensor) -> Tensor:
+            def fill_window(clip: Tensor, roles: Tensor, _: Window) -> Tensor:
                 return replay(case, recorded, f"call{next(calls):02}", clip, roles)
 
             *_, last = rollout(fill_window, video, windows)

@@ -114,7 +114,9 @@ def test_fewer_videos_than_a_batch_give_batches(tmp_path: Path) -> None:
         network=VolumeConfig(),
         optim=OptimConfig(steps=3, batch=4),
     )
-    assert [tuple(batch.frames.shape) for batch in batches(config, 0)] == [(4, 8, 16, 16, 3)] * 3
+    assert [tuple(batch.frames.shape) for batch in batches(config, config.clips("train"), 0)] == [
+        (4, 8, 16, 16, 3)
+    ] * 3
 
 
 def test_clips_hold_the_frames_of_the_official_loader(tmp_path: Path) -> None:

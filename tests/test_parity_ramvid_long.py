@@ -12,6 +12,7 @@ from framefill.roles import Role
 from framefill.rollout import rollout
 from framefill.sampling import Ddpm
 from framefill.sliding import slide
+from framefill.windows import Window
 
 NAME = "ramvid/a_long_sampling"
 
@@ -31,7 +32,7 @@ def test_long_sampling() -> None:
     sampler, calls = Ddpm(steps=5, variance="large"), iter(range(len(windows)))
     beyond = []
 
-    def fill_window(clip: Tensor, roles: Tensor) -> Tensor:
+    def fill_window(clip: Tensor, roles: Tensor, _: Window) -> Tensor:
         key = f"window{next(calls)}"
         given = clip[roles == Role.KNOWN][None]
         agree(given, to_clip(recorded[f"{key}/cond_img"]), 1e-3, f"{NAME}: given frames")

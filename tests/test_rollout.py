@@ -341,7 +341,7 @@ def test_rollout_fills_targets_and_keeps_the_rest(row: str, masks: Masks) -> Non
     video = torch.where(hidden[None, :, None, None, None], float("nan"), video)
     seen = 0
 
-    def fill_window(clip: torch.Tensor, roles: torch.Tensor) -> torch.Tensor:
+    def fill_window(clip: torch.Tensor, roles: torch.Tensor, window: Window) -> torch.Tensor:
         nonlocal seen
         seen += 1
         assert clip[roles == Role.KNOWN].isfinite().all()

@@ -139,7 +139,7 @@ def test_microbatches_change_nothing_but_memory(microbatch: int) -> None:
     for size in (0, microbatch):
         config = tiny(optim=OptimConfig(steps=3, batch=4, warmup=0, microbatch=size))
         state = TrainState.start(config, torch.device("cpu"))
-        reports = list(train_steps(config, state))
+        reports = list(train_steps(config, state, config.clips("train")))
         states.append((state.network.state_dict(), reports))
     (whole, one), (parts, other) = states
     assert [r.loss for r in one] == pytest.approx([r.loss for r in other], rel=1e-4)
@@ -152,7 +152,9 @@ def test_recomputed_blocks_give_the_same_gradients(config: Config) -> None:
     gradients = []
     for recompute in (False, True):
         state = TrainState.start(replace(config, recompute=recompute), torch.device("cpu"))
-        for _ in train_steps(replace(config, optim=replace(config.optim, steps=2)), state):
+        for _ in train_steps(
+            replace(config, optim=replace(config.optim, steps=2)), state, config.clips("train")
+        ):
             gradients.append([p.grad.clone() for p in state.network.parameters()])
             break
     for ours, theirs in zip(*gradients, strict=True):
@@ -242,7 +244,7 @@ def test_the_bound_is_of_targets_alone_and_scales() -> None:
 def test_losses_with_a_learned_variance_train(kind: str, tmp_path: Path) -> None:
     config = learned(kind, optim=OptimConfig(steps=12, batch=2, warmup=0, lr=3e-3))
     state = TrainState.start(config, torch.device("cpu"))
-    losses = [report.loss for report in train_steps(config, state)]
+    losses = [report.loss for report in train_steps(config, state, config.clips("train"))]
     assert all(map(math.isfinite, losses))
     assert sum(losses[-4:]) < sum(losses[:4])
 
@@ -324,7 +326,7 @@ def test_gradients_of_any_length_may_pass() -> None:
     for clip in (0.0, 1e-6):
         config = tiny(optim=OptimConfig(steps=1, batch=2, warmup=0, lr=1e-3, clip_norm=clip))
         state = TrainState.start(config, torch.device("cpu"))
-        (report,) = train_steps(config, state)
+        (report,) = train_steps(config, state, config.clips("train"))
         assert report.grad_norm > 1e-3
         gradients = [p.grad.norm() for p in state.network.parameters() if p.grad is not None]
         moved.append(torch.stack(gradients).norm().item())

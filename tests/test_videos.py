@@ -12,10 +12,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from framefill.cli import main
+from framefill.data.collection import find_videos
 from framefill.data.digits import Split
+from framefill.data.footage import Footage, Layout
+from framefill.data.formats import open_footage
 from framefill.data.read import read
 from framefill.data.video import Video
-from framefill.data.videos import VideoClips, VideosConfig, find_videos, measure
+from framefill.data.videos import VideoClips, VideosConfig
 from framefill.data.write import write
 from framefill.errors import InputError
 from framefill.fill import load
@@ -37,6 +40,12 @@ def folder_of(tmp_path: Path, split: str = "train", **videos: np.ndarray) -> Pat
     for name, array in videos.items():
         np.save(tmp_path / split / f"{name}.npy", array)
     return tmp_path
+
+
+def measure(path: Path) -> Footage:
+    """The one video of a file."""
+    (footage,) = open_footage(path, Layout())
+    return footage
 
 
 def clips_of(

@@ -1,7 +1,13 @@
 """What a network may be told along with the frames: named vectors and maps, each with a dropout."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Shaped
+from torch import Generator, Tensor
 
 from framefill.errors import InputError, check_fields
 
@@ -46,3 +52,32 @@ class Condition:
                 )
         if min(self.scale) <= 0:
             raise InputError(f"scale {self.scale} of condition {self.name!r} must be above 0")
+
+
+def in_model_range(condition: Condition, value: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return values of a condition as a network is told them (`framefill.told.Told`).
+
+    Args:
+        condition: Its kind and its scale.
+        value: In the user's units: vectors [b f k], maps [b f h w k], static maps [b h w k].
+    """
+    scaled = (value.float() - torch.tensor(condition.offset)) / torch.tensor(condition.scale)
+    if condition.kind == "map":
+        return rearrange(scaled, "b f h w k -> b f k h w")
+    if condition.kind == "static":
+        return rearrange(scaled, "b h w k -> b 1 k h w")
+    return scaled
+
+
+def hidden(
+    told: Mapping[str, Float[Tensor, "..."]], conditions: Sequence[Condition], generator: Generator
+) -> dict[str, Float[Tensor, "..."]]:
+    """Hide each condition from its share of the clips: NaN, as where it isn't known."""
+    kept = {}
+    for condition in conditions:
+        values = told[condition.name]
+        dropped = torch.rand(len(values), generator=generator) < condition.dropout
+        kept[condition.name] = values.masked_fill(
+            dropped.reshape(-1, *[1] * (values.ndim - 1)), torch.nan
+        )
+    return kept

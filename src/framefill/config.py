@@ -5,25 +5,31 @@ Only what is heavy or holds state (network, data, optimiser) has a separate conf
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Generator
 
-from framefill.data.digits import DigitsConfig
-from framefill.data.videos import VideosConfig
+from framefill.conditions import Condition
+from framefill.data.digits import DigitsConfig, MovingDigits
+from framefill.data.own import OwnClips, OwnConfig
+from framefill.data.sample import Split
+from framefill.data.videos import VideoClips, VideosConfig
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
 from framefill.masks import Masks
 from framefill.model_config import ModelConfig, SamplerConfig
-from framefill.nn.config import NetworkConfig, VolumeConfig
+from framefill.nn.config import NetworkConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
 from framefill.sampling import DpmSolver2M
+from framefill.scaling import Scaling, measured_conditions
 from framefill.serialise import from_data, read_json, register_union, to_data
 
-DataConfig = DigitsConfig | VideosConfig
+DataConfig = DigitsConfig | VideosConfig | OwnConfig
+Clips = MovingDigits | VideoClips | OwnClips
 register_union(DataConfig)
 
 
@@ -156,7 +162,11 @@ class Config:
     loss: MaskedLoss = field(default_factory=MaskedLoss)
     """How errors are counted."""
     normaliser: Normaliser = field(default_factory=Normaliser)
-    """Between the data's units and the model's range."""
+    """Between the data's units and the model's range, where it isn't measured."""
+    scaling: Scaling = field(default_factory=Scaling)
+    """Whether that is measured on the training data, and how."""
+    conditions: tuple[Condition, ...] = ()
+    """What the network is told along with the frames; measured, as the data names them."""
     sampler: SamplerConfig = field(default_factory=DpmSolver2M)
     """The trained model's own sampler."""
     guidance: float = 1.0
@@ -180,7 +190,6 @@ class Config:
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
         self._check_classes()
-        self.model()
         self.loss.check(self.diffusion)
         if self.loss.kind != "error":
             steps = 2 / self.normaliser.bin_width
@@ -195,8 +204,10 @@ class Config:
         )
 
     def _check_classes(self) -> None:
-        network = self.network.classes if isinstance(self.network, VolumeConfig) else 0
+        network = self.model().network_classes
         data = self.data.classes if isinstance(self.data, VideosConfig) else ()
+        if isinstance(self.data, OwnConfig):
+            return  # its clips say their classes
         if network and not data:
             raise InputError(
                 f"a network of {network} classes and data of none: name them with --data.classes, "
@@ -205,8 +216,16 @@ class Config:
         if data and not network:
             raise InputError(
                 f"classes {', '.join(data[:20])} and a network of none: pass --network.classes, "
-                "their number or more, with RaMViD's network"
+                "their number or more, with RaMViD's network or the space-time one"
             )
+
+    def clips(self, split: Split) -> Clips:
+        """Return the clips of a split of the data.
+
+        Raises:
+            InputError: the data can't be read, or doesn't suit the config.
+        """
+        return self.data.clips(frames=self.masks.frames, split=split, seed=self.seed)
 
     def model(self) -> ModelConfig:
         """Return the configuration of the model that the run trains."""
@@ -221,7 +240,37 @@ class Config:
             sampler=self.sampler,
             guidance=self.guidance,
             classes=self.data.classes if isinstance(self.data, VideosConfig) else (),
+            conditions=self.conditions,
         )
+
+    def measured(
+        self, clips: Clips, after: Callable[[int], None] = lambda frames: None
+    ) -> "Config":
+        """Return the same with the normaliser and the conditions that fit the training data.
+
+        Args:
+            clips: The training clips.
+            after: Called with the number of frames of each part of the data that was read.
+
+        Raises:
+            InputError: as `Scaling.normaliser`.
+        """
+        if isinstance(clips, MovingDigits):
+            if self.scaling != Scaling():
+                raise InputError("scaling is measured on videos: digits have theirs")
+            return self
+        normaliser, names = self.normaliser, clips.config.conditions
+        if self.scaling.measures(clips.dtype):
+            normaliser = self.scaling.normaliser(clips.footage, after)
+        conditions = measured_conditions(names, clips.config.condition_dropout, clips.footage)
+        return self.scaled(normaliser, conditions)
+
+    def scaled(self, normaliser: Normaliser, conditions: tuple[Condition, ...]) -> "Config":
+        """Return the same with another normaliser and other conditions."""
+        diffusion = self.diffusion
+        if diffusion.limits is not None and normaliser != self.normaliser:
+            diffusion = replace(diffusion, limits=normaliser.limits)
+        return replace(self, normaliser=normaliser, diffusion=diffusion, conditions=conditions)
 
 
 def read_config(path: Path) -> Config:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from framefill.config import DataConfig, read_config
 from framefill.data.digits import DigitsConfig
+from framefill.data.own import OwnConfig
 from framefill.data.videos import Fit, VideosConfig
 from framefill.device import choose_device
 from framefill.errors import InputError
@@ -127,7 +128,10 @@ def data_of(
         found = read_config(run.config).data
         if isinstance(found, VideosConfig) and fit != "none":
             found = replace(found, fit=fit)
-        return found if data is None else replace(found, path=data)
+        if data is None:
+            return found
+        if not isinstance(found, OwnConfig):
+            return replace(found, path=data)
     if data is None:
         raise InputError(f"{source} is no run, which knows its data: give a folder with --data")
     return VideosConfig(

@@ -15,12 +15,16 @@ from rich.progress import Progress
 from torch import Tensor
 
 from framefill.data.read import to_video
+from framefill.data.timeline import even_video as even
 from framefill.data.video import Video
 from framefill.device import choose_device
 from framefill.errors import FillWarning, InputError, suggestion
 from framefill.filled import Filled
+from framefill.gaps import reach
 from framefill.masks import RandomMasks
 from framefill.model import CARD, CONFIG, WEIGHTS, Model, load_model
+from framefill.nn.config import SpaceTimeConfig
+from framefill.planning import can_fill
 from framefill.randomness import generator_for
 from framefill.roles import check_row
 from framefill.settings import Options, Settings
@@ -30,6 +34,10 @@ Source = Video | Shaped[np.ndarray, "..."] | Path | str
 CARRIED = Path(__file__).parent / "models"  # the models that ship with the package
 MAX_FRAMES = 1_000_000
 LIMIT_BYTES = 2**35  # of what is filled at once, all samples together
+GAPS_UNSEEN = (
+    "the given frames have missing pixels, which this network takes for ones in the middle of its "
+    "range: only the space-time network is told of them"
+)
 NEVER_GENERATED = (
     "this model was trained with given frames in every clip (unconditional rate 0) and never to "
     "generate from nothing: expect poor videos, or train with --masks.unconditional 0.25"
@@ -53,33 +61,35 @@ class Filler:
         return self.model.tasks
 
     def predict(self, video: Source, frames: int, **options: Unpack[Options]) -> Filled:
-        """Fill in `frames` frames after the end of a video."""
-        given = to_video(video)
-        return self._fill(given, "K" * len(given.frames) + "T" * _count(frames, "frames"), options)
+        """Fill in `frames` frames after the end of a video.
+
+        Where frames of its own are missing they stay so, unless the model needs them filled.
+        """
+        given = even(to_video(video))
+        new = "T" * _count(frames, "frames")
+        return self._fill(given, self._with_own(given, "{}" + new), options)
 
     def rewind(self, video: Source, frames: int, **options: Unpack[Options]) -> Filled:
-        """Fill in `frames` frames before the start of a video."""
-        given = to_video(video)
-        return self._fill(given, "T" * _count(frames, "frames") + "K" * len(given.frames), options)
+        """Fill in `frames` frames before the start of a video; see `predict`."""
+        given = even(to_video(video))
+        new = "T" * _count(frames, "frames")
+        return self._fill(given, self._with_own(given, new + "{}"), options)
 
     def interpolate(self, video: Source, between: int, **options: Unpack[Options]) -> Filled:
         """Fill in `between` frames between each two frames of a video.
 
         The frame rate stays, so the result plays in slow motion; see `upsample` for the other.
         """
-        given = to_video(video)
-        if len(given.frames) < 2:
-            raise InputError("interpolation needs at least 2 frames, but the video has 1")
+        given = _whole(to_video(video), "interpolation")
         gap = "T" * _count(between, "between")
-        return self._fill(given, gap.join("K" * len(given.frames)), options)
+        row = gap.join("K" * len(given.frames))
+        return self._fill(given, row, options)
 
     def upsample(self, video: Source, factor: int, **options: Unpack[Options]) -> Filled:
         """Multiply the frame rate of a video: fill in factor - 1 frames between each two."""
-        given = to_video(video)
+        given = _whole(to_video(video), "upsampling")
         if factor < 2:
             raise InputError(f"factor {factor} leaves nothing to fill: use 2 or more")
-        if len(given.frames) < 2:
-            raise InputError("upsampling needs at least 2 frames, but the video has 1")
         row = ("T" * (factor - 1)).join("K" * len(given.frames))
         faster = replace(given, fps=given.fps and given.fps * factor)
         return self._fill(faster, row, options)
@@ -97,21 +107,22 @@ class Filler:
         Args:
             video: The video; what its unknown frames hold is not read.
             known: Positions of the frames that are given; all others are filled in. None: frames
-                that are NaN throughout are filled in.
+                that are missing are filled in: NaN throughout, or left out of the time stamps.
             roles: Instead of `known`, one letter per frame: K given, T to be filled in, - neither.
             **options: See `Settings`.
         """
         given = to_video(video)
         if known is not None and roles is not None:
             raise InputError("known and roles say the same in two ways: give one of them")
+        if known is None and roles is None:
+            given = even(given)
         row = _row_of(given, known) if roles is None else roles
         if len(row) != len(given.frames):
             raise InputError(
                 f"{len(row)} roles for a video of {len(given.frames)} frames: one each"
             )
         check_row(row)
-        kept = [i for i, letter in enumerate(row) if letter == "K"]
-        return self._fill(replace(given, frames=given.frames[kept]), row, options)
+        return self._fill(given, row, options)
 
     def generate(self, frames: int, **options: Unpack[Options]) -> Filled:
         """Make videos of `frames` frames from nothing.
@@ -129,36 +140,75 @@ class Filler:
         nothing = Video(np.zeros(shape, config.normaliser.dtype), units=config.normaliser.units)
         return self._fill(nothing, "T" * _count(frames, "frames"), options)
 
+    def _with_own(self, given: Video, row: str) -> str:
+        """Put the roles of a video's own frames into a row: K, and - where one is missing.
+
+        A model that can't do without them fills the missing ones too.
+        """
+        missing = _missing(given)
+        absent, target = (
+            row.format("".join(letter if gone else "K" for gone in missing)) for letter in "-T"
+        )
+        return absent if can_fill(absent, self.model.config.masks) else target
+
     def _fill(self, given: Video, row: str, options: Options) -> Filled:
-        """Fill a row, of which `given` holds the K frames in order."""
+        """Fill a row, of whose K frames `given` holds the values in order.
+
+        It holds either as many frames as the row has, or those of the letters that are not T.
+        """
         settings, config = Settings(**options), self.model.config
-        self._check(given)
-        model = Model(self.model.network.to(choose_device(settings.device)), config)
-        model = model.of_class([config.class_number(settings.label)])
+        self._check(given, row)
+        kept = kept_frames(row, len(given.frames))
+        known = torch.tensor([letter == "K" for letter in row])
+        frames = given.frames[kept]
         size = config.height * config.width * config.channels * 4
         if (needed := size * len(row) * settings.samples) > LIMIT_BYTES:
             raise InputError(
                 f"{settings.samples} samples of {len(row)} frames take {needed / 2**30:.0f} GiB: "
                 f"at most {LIMIT_BYTES // 2**30} at once; ask for fewer frames or samples"
             )
-        known = torch.tensor([letter == "K" for letter in row])
+        model = Model(self.model.network.to(choose_device(settings.device)), config)
+        model = model.of_class([config.class_number(settings.label)])
+        model = model.given(self._conditions(given, row, settings), len(row))
         clip = torch.zeros(len(row), config.channels, config.height, config.width)
-        if len(given.frames):
-            clip[known] = config.normaliser.to_clip(given.frames)
-        frames = np.zeros((settings.samples, len(row), *given.frames.shape[1:]), given.frames.dtype)
+        if len(frames):
+            clip[known] = config.normaliser.to_clip(frames)
+        beyond = ~reach(clip[None], known.nonzero()[:, 0].tolist())[0, 0, 0].numpy()
+        out = np.zeros((settings.samples, len(row), *frames.shape[1:]), frames.dtype)
         for first, filled in self._batches(model, clip, row, settings):
             if not torch.isfinite(filled).all():
                 raise InputError(
                     "the model gave values that are no numbers: try more steps, float32"
                 )
-            values = config.normaliser.to_frames(filled, frames.dtype)
-            frames[first : first + len(values)] = values
-        frames[:, known.numpy()] = given.frames
+            values = config.normaliser.to_frames(filled, out.dtype)
+            if beyond.any():
+                values[:, :, beyond] = np.nan  # what no given frame shows is not made up
+            out[first : first + len(values)] = values
+        out[:, known.numpy()] = frames
         absent = [letter == "-" for letter in row]
-        frames[:, absent] = np.nan if np.issubdtype(frames.dtype, np.floating) else 0
-        normaliser = config.normaliser
-        value_range = (normaliser.low, normaliser.high)
-        return Filled(frames, row, given.fps, normaliser.units, value_range)
+        out[:, absent] = np.nan if np.issubdtype(out.dtype, np.floating) else 0
+        return Filled.of(out, row, given, kept, config.normaliser)
+
+    def _conditions(
+        self, given: Video, row: str, settings: Settings
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
+        """Return the conditions of all frames: those asked for, else those of the video."""
+        asked = dict(settings.conditions or {})
+        kept = kept_frames(row, len(given.frames), every="K-")
+        for name, values in given.conditions.items():
+            known = any(each.name == name for each in self.model.config.conditions)
+            if not known or name in asked:
+                continue
+            if values.ndim == 3:
+                asked[name] = values
+                continue
+            whole = np.full((len(row), *values.shape[1:]), np.nan, np.float32)
+            if len(values) == len(row):
+                whole[:] = values
+            else:
+                whole[[letter != "T" for letter in row]] = values[kept]
+            asked[name] = whole
+        return asked
 
     def _batches(
         self, model: Model, clip: Float[Tensor, "f c h w"], row: str, settings: Settings
@@ -182,8 +232,8 @@ class Filler:
                 )
                 yield first, filled
 
-    def _check(self, given: Video) -> None:
-        """Refuse frames that are not of the model's size and channels, or hold gaps."""
+    def _check(self, given: Video, row: str) -> None:
+        """Refuse frames that are not of the model's size and channels, or that are infinite."""
         config = self.model.config
         size = (config.height, config.width, config.channels)
         if given.frames.shape[1:] != size:
@@ -191,12 +241,18 @@ class Filler:
             raise InputError(
                 f"frames of {height} x {width} with {channels} channel(s), but the model takes "
                 f"{config.height} x {config.width} with {config.channels}: convert them with "
-                f"--fit stretch, crop or ramvid (in Python: video.fit)"
+                f"--fit stretch, crop, pad or ramvid (in Python: video.fit)"
             )
-        if np.issubdtype(given.frames.dtype, np.floating) and not np.isfinite(given.frames).all():
+        kept = given.frames[kept_frames(row, len(given.frames))]
+        if kept.dtype.kind != "f" or not np.isnan(kept).any():
+            return
+        if missing := [i for i, frame in enumerate(kept) if np.isnan(frame).all()]:
             raise InputError(
-                "a given frame holds NaN or infinite values: fill whole frames, or mend it first"
+                f"given frame {missing[0]} is NaN throughout: give roles with - in its place, or "
+                "fill it in too"
             )
+        if not isinstance(config.network, SpaceTimeConfig):
+            warnings.warn(GAPS_UNSEEN, FillWarning, stacklevel=4)
 
 
 def load(source: Path | str) -> Filler:
@@ -249,6 +305,32 @@ def _count(number: int, name: str) -> int:
     return number
 
 
+def kept_frames(row: str, count: int, *, every: str = "K") -> list[int]:
+    """Return which of a video's `count` frames are the K frames of a row.
+
+    The video has as many frames as the row, or lacks those that are to be filled.
+    """
+    if count == len(row):
+        return [i for i, letter in enumerate(row) if letter in every]
+    own = [letter for letter in row if letter != "T"]
+    return [i for i, letter in enumerate(own) if letter in every]
+
+
+def _missing(given: Video) -> Shaped[np.ndarray, " f"]:
+    if given.frames.dtype.kind != "f":
+        return np.zeros(len(given.frames), bool)
+    return np.isnan(given.frames).reshape(len(given.frames), -1).all(axis=1)
+
+
+def _whole(given: Video, verb: str) -> Video:
+    """Refuse a video with less than two frames, or with missing ones."""
+    if len(given.frames) < 2:
+        raise InputError(f"{verb} needs at least 2 frames, but the video has 1")
+    if _missing(given).any() or len(even(given).frames) != len(given.frames):
+        raise InputError(f"{verb} needs a video without missing frames: fill them first")
+    return given
+
+
 def _row_of(given: Video, known: Sequence[int] | None) -> str:
     """Return the roles of a video whose known frames are listed, or marked by the lack of NaN."""
     total = len(given.frames)
@@ -257,7 +339,7 @@ def _row_of(given: Video, known: Sequence[int] | None) -> str:
             raise InputError(
                 f"all frames are {given.frames.dtype}, which has no NaN: say which ones are known"
             )
-        missing = np.isnan(given.frames).reshape(total, -1).all(axis=1)
+        missing = _missing(given)
         if not missing.any():
             raise InputError("no frame is NaN throughout, so there is nothing to fill: give known")
         return "".join("T" if is_missing else "K" for is_missing in missing)

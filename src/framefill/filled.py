@@ -1,16 +1,21 @@
 """What the user's verbs return: filled frames, and ways to look at them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from framefill.data.clock import times_of
+from framefill.data.formats import suffix_of
+from framefill.data.save import save
 from framefill.data.sheet import SheetRow, save_sheet
-from framefill.data.video import Video
-from framefill.data.write import check_target, to_pixels, write
+from framefill.data.video import Header, Stored, Video
+from framefill.data.write import check_target, to_picture
 from framefill.errors import InputError
+from framefill.normalise import Normaliser
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,10 @@ class Filled:
         fps: Frames per second, or None.
         units: Units of the values.
         value_range: The values that pictures show as black and white.
+        times: Of each frame, where the input's are known; those of new frames go on evenly.
+        channels: Names of the channels, where they have any.
+        stored: How the input's file stored values that are floats here.
+        header: What the input's format knows beside the frames; `save` writes it back.
     """
 
     frames: Shaped[np.ndarray, "samples f h w c"]
@@ -31,6 +40,59 @@ class Filled:
     fps: float | None
     units: str
     value_range: tuple[float, float]
+    times: Shaped[np.ndarray, " f"] | None = None
+    channels: tuple[str, ...] = ()
+    stored: Stored | None = None
+    header: Header | None = None
+
+    @classmethod
+    def of(
+        cls,
+        frames: Shaped[np.ndarray, "samples f h w c"],
+        row: str,
+        given: Video,
+        kept: Sequence[int],
+        normaliser: Normaliser,
+    ) -> "Filled":
+        """Return filled frames with all that is known of the video that they complete.
+
+        Args:
+            frames: Of all samples.
+            row: The role of each frame.
+            given: The video.
+            kept: Which of its frames are the K frames of the row.
+            normaliser: The model's.
+        """
+        times = given.times
+        if times is not None and len(times) != len(row):
+            times = times_of(row, times[list(kept)])
+        return cls(
+            frames,
+            row,
+            given.fps,
+            given.units or normaliser.units,
+            (normaliser.low, normaliser.high),
+            times=times,
+            channels=given.channels,
+            stored=given.stored,
+            header=given.header,
+        )
+
+    def cropped(self, height: int, width: int, dtype: np.dtype[np.generic]) -> "Filled":
+        """Return the first rows and columns in another dtype: the way back from `fit pad`."""
+        return replace(self, frames=self.frames[:, :, :height, :width].astype(dtype))
+
+    def video(self, sample: int) -> Video:
+        """Return a sample as a video."""
+        return Video(
+            self.frames[sample],
+            fps=self.fps,
+            units=self.units,
+            times=self.times,
+            channels=self.channels,
+            stored=self.stored,
+            header=self.header,
+        )
 
     @cached_property
     def mean(self) -> Float64[np.ndarray, "f h w c"]:
@@ -43,7 +105,10 @@ class Filled:
         return self.frames.std(axis=0, dtype=np.float64)
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> list[Path]:
-        """Write the frames: .mp4, .gif, .npy, .npz, or a folder of PNG images.
+        """Write the frames, in the format of the suffix (`framefill.data.save`).
+
+        In the format that the input was of, its coordinates and attributes are written too, and its
+        time axis goes on.
 
         Several samples become several files, NAME-0, NAME-1 and so on. In .mp4 and .gif the
         pixels of small frames are repeated, so that players show them at 128 pixels or more.
@@ -57,13 +122,12 @@ class Filled:
         paths = sample_paths(Path(path), len(self.frames))
         for target in paths:
             check_target(target, overwrite=overwrite)
-        for target, frames in zip(paths, self.frames, strict=True):
-            write(
+        for number, target in enumerate(paths):
+            save(
                 target,
-                frames,
-                fps=self.fps,
+                self.video(number),
                 value_range=self.value_range,
-                enlarge=self._enlarge if target.suffix.lower() in (".mp4", ".gif") else 1,
+                enlarge=self._enlarge if suffix_of(target) in (".mp4", ".gif") else 1,
                 overwrite=overwrite,
             )
         return paths
@@ -103,7 +167,7 @@ class Filled:
         return max(1, -(-128 // min(self.frames.shape[2:4])))
 
     def _pixels(self, frames: Shaped[np.ndarray, "f h w c"]) -> Shaped[np.ndarray, "f h w c"]:
-        return to_pixels(frames, self.value_range)
+        return to_picture(frames, self.value_range)
 
 
 def sample_paths(path: Path, samples: int) -> list[Path]:

@@ -1,11 +1,13 @@
 """A trained model: a network, what its output means, and all that is needed to use it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Generator, nn
@@ -14,14 +16,17 @@ from framefill.completion import complete
 from framefill.device import autocast
 from framefill.errors import InputError
 from framefill.files import atomic_folder
+from framefill.gaps import valid_in
+from framefill.given import conditions_for
 from framefill.guidance import Guided
 from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.nn.config import VolumeConfig
-from framefill.nn.denoisers import OfClass
+from framefill.nn.denoisers import telling
 from framefill.planning import plan, tasks
 from framefill.rollout import rollout
 from framefill.serialise import from_data, read_json, to_data, write_json
 from framefill.sliding import slide as slide_along
+from framefill.told import Told
 from framefill.types import Clip, Roles
 from framefill.windows import Window
 
@@ -37,11 +42,14 @@ class Model:
         network: In evaluation mode.
         config: Everything else.
         card: The model card (Markdown): data, protocol, scores.
+        told: What the network is told of the clips or videos to be filled: classes, and conditions
+            of every frame.
     """
 
     network: nn.Module
     config: ModelConfig
     card: str = ""
+    told: Told = field(default_factory=Told)
 
     def complete(
         self,
@@ -52,6 +60,7 @@ class Model:
         sampler: SamplerConfig | None = None,
         guidance: float | None = None,
         precision: str = "float32",
+        told: Told | None = None,
     ) -> Clip:
         """Fill the TARGET frames of clips of the model's length.
 
@@ -62,9 +71,11 @@ class Model:
             sampler: How to walk down the noise levels; None: the model's own.
             guidance: Scale of the history guidance; None: the model's own.
             precision: Of the network's arithmetic.
+            told: What the network is told of the clips; None: what the model was given.
         """
         scale = self.config.guidance if guidance is None else guidance
-        denoiser = self.network if scale == 1 else Guided(self.network, scale)
+        network = telling(self.network, self.told if told is None else told)
+        denoiser = network if scale == 1 else Guided(network, scale)
         with autocast(clip.device, precision):
             return complete(
                 denoiser,
@@ -85,8 +96,23 @@ class Model:
             return self
         if any(number is None for number in numbers):
             self.config.class_number(None)  # refuses
-        classes = torch.tensor(numbers)
-        return Model(OfClass(self.network, classes), self.config, self.card)
+        return replace(self, told=replace(self.told, classes=torch.tensor(numbers)))
+
+    def given(self, conditions: Mapping[str, Shaped[np.ndarray, "..."]], frames: int) -> "Model":
+        """Return the model for videos with these conditions.
+
+        Args:
+            conditions: By name, in the user's units: vectors [f k] or [b f k], maps [f h w k] or
+                [b f h w k], static maps [h w k] or [b h w k]. NaN, and what is left out, is
+                unknown; vectors of fewer frames than the video are those of its first ones.
+            frames: Length of the videos.
+
+        Raises:
+            InputError: the model knows no such condition, one of its own was never hidden in
+                training and isn't given, or has another size.
+        """
+        told = conditions_for(self.config, conditions, frames)
+        return replace(self, told=replace(self.told, conditions=told))
 
     @property
     def device(self) -> torch.device:
@@ -107,7 +133,7 @@ class Model:
         """Fill the targets of videos of any length, window by window.
 
         Args:
-            video: In model range; its KNOWN frames are read.
+            video: In model range; its KNOWN frames are read, in which NaN is missing.
             windows: Which frames are filled when (`plan`).
             generators: One per video, on the CPU.
             sampler: How to walk down the noise levels; None: the model's own.
@@ -120,9 +146,18 @@ class Model:
         """
         self._check_guidance(self.config.guidance if guidance is None else guidance, windows)
 
-        def fill_window(clip: Clip, roles: Roles) -> Clip:
+        video, valid = valid_in(video, windows)
+        everything = replace(self.told, valid=valid).to(video.device)
+
+        def fill_window(clip: Clip, roles: Roles, window: Window) -> Clip:
             return self.complete(
-                clip, roles, generators, sampler=sampler, guidance=guidance, precision=precision
+                clip,
+                roles,
+                generators,
+                sampler=sampler,
+                guidance=guidance,
+                precision=precision,
+                told=everything.at(window.frames),
             )
 
         *_, filled = _notified(rollout(fill_window, video, windows), after_window)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from framefill.conditions import Condition
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields, suggestion
 from framefill.masks import BlockMasks, ContextMasks, Masks, RandomMasks
-from framefill.nn.config import NetworkConfig, VolumeConfig
+from framefill.nn.config import NetworkConfig, SpaceTimeConfig, VolumeConfig
 from framefill.normalise import Normaliser
 from framefill.pndm import Pndm
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
@@ -54,6 +55,8 @@ class ModelConfig:
     """History guidance, unless told otherwise; 1: none."""
     classes: tuple[str, ...] = ()
     """Names of the network's classes, in the order of their numbers, as far as they have any."""
+    conditions: tuple[Condition, ...] = ()
+    """What the network is told along with the frames."""
 
     def __post_init__(self) -> None:
         divisor = self.network.divisor
@@ -81,6 +84,14 @@ class ModelConfig:
                 f"{len(self.classes)} names of classes for a network of {self.network_classes}: "
                 "needs at most one for each, and all different; set --network.classes"
             )
+        if self.conditions and not self.network.takes_conditions:
+            names = ", ".join(each.name for each in self.conditions)
+            raise InputError(
+                f"conditions {names}: the published networks take none; train one of the recipes "
+                "whose names end in -st, with the space-time network"
+            )
+        if len({each.name for each in self.conditions}) < len(self.conditions):
+            raise InputError("two conditions have the same name: name each differently")
         for name in ("offset", "scale"):
             count = len(getattr(self.normaliser, name))
             if count not in (1, self.channels):
@@ -91,7 +102,9 @@ class ModelConfig:
     @property
     def network_classes(self) -> int:
         """Number of class labels that the network takes, or 0."""
-        return self.network.classes if isinstance(self.network, VolumeConfig) else 0
+        if isinstance(self.network, VolumeConfig | SpaceTimeConfig):
+            return self.network.classes
+        return 0
 
     def class_number(self, label: str | int | None) -> int | None:
         """Return the number of a class by its name or number; None for networks without classes.
@@ -124,6 +137,13 @@ class ModelConfig:
 
     def build(self) -> nn.Module:
         """Build the network with fresh weights."""
+        if isinstance(self.network, SpaceTimeConfig):
+            return self.network.build(
+                channels=self.channels,
+                masks=self.masks,
+                learned_spread=self.diffusion.learned_spread,
+                conditions=self.conditions,
+            )
         return self.network.build(
             channels=self.channels,
             masks=self.masks,

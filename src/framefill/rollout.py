@@ -10,12 +10,13 @@ from framefill.windows import Window
 
 
 def rollout(
-    fill_window: Callable[[Clip, Roles], Clip], video: Clip, windows: Sequence[Window]
+    fill_window: Callable[[Clip, Roles, Window], Clip], video: Clip, windows: Sequence[Window]
 ) -> Iterator[Clip]:
     """Fill a video window by window.
 
     Args:
-        fill_window: Fills the TARGET frames of a clip [b f c h w], given roles [b f].
+        fill_window: Fills the TARGET frames of a clip [b f c h w], given roles [b f] and which
+            frames of the video they are.
         video: Its frames that no window fills are read, and returned as they are.
         windows: From `plan`.
 
@@ -29,7 +30,7 @@ def rollout(
     for window in windows:
         places = torch.tensor(window.frames).clamp(0, total - 1).to(video.device)
         roles = roles_from(window.row).expand(len(video), -1).to(video.device)
-        filled = fill_window(video[:, places], roles)
+        filled = fill_window(video[:, places], roles, window)
         for frame in window.fills:
             video[:, frame] = filled[:, window.frames.index(frame)]
         yield video

@@ -13,12 +13,15 @@ import numpy as np
 
 from framefill.card import model_card
 from framefill.checkpoint import resume, save_checkpoint
-from framefill.config import Config, LogConfig, difference, read_config
+from framefill.config import Clips, Config, LogConfig, difference, read_config
+from framefill.data.own import Dataset
 from framefill.data.sheet import SheetRow, save_sheet
-from framefill.data.videos import ALL_CLASSES, VideoClips, VideosConfig
+from framefill.data.videos import ALL_CLASSES, VideosConfig
+from framefill.data.write import to_picture
 from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.files import write_text
+from framefill.intake import Intake, take_in
 from framefill.model import Model
 from framefill.planning import can_fill
 from framefill.progress import ProgressDisplay
@@ -74,7 +77,8 @@ def train(
     config: Config | str,
     *,
     out: Path | str,
-    data: Path | str | None = None,
+    data: Path | str | Dataset | None = None,
+    test: Dataset | None = None,
     name: str = "",
     device: str = "auto",
     progress: bool = True,
@@ -85,7 +89,9 @@ def train(
     Args:
         config: What to train, or the name of a recipe.
         out: The run folder. Nothing in it is ever deleted but old checkpoints.
-        data: Where the training data is; None: where the config says.
+        data: Where the training data is, or a dataset of the user's own
+            (`framefill.data.own.Dataset`); None: where the config says.
+        test: Held-out clips, where `data` is a dataset; None: no pictures of them.
         name: Of the recipe, for the model card.
         device: "auto", "cpu", "cuda" or "mps".
         progress: Show a progress bar, or a line now and then where there is no terminal.
@@ -101,22 +107,19 @@ def train(
     if isinstance(config, str):
         name = name or config
         config = recipe(config)
-    if data is not None:
-        config = replace(config, data=replace(config.data, path=Path(data)))
-    if isinstance(config.data, VideosConfig):
-        config = replace(config, data=config.data.resolved())
-    # Everything that can be wrong with the settings shows before the folder is touched.
-    clips = config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
-    config.normaliser.to_clip(clips[0])
-    if isinstance(clips, VideoClips) and (short := clips.left_out):
-        say(
-            f"left out: {len(short)} of {len(short) + len(clips.footage)} videos are shorter than "
-            f"a clip, first {short[0].path} with {short[0].length} frames"
-        )
-    if config.log.sample_every:
-        config.data.clips(frames=config.masks.frames, split="test", seed=config.seed)
-    state = TrainState.start(config, choose_device(device))
     run = Run(Path(out))
+    # Everything that can be wrong with the settings shows before the folder is touched.
+    intake = take_in(
+        config,
+        data,
+        test,
+        before=run.config,
+        held_out=config.log.sample_every > 0,
+        progress=progress,
+        say=say,
+    )
+    config = intake.config
+    state = TrainState.start(config, choose_device(device))
     _claim(run, config)
     for line in resume(run.checkpoints, state):
         say(f"passed over: {line}")
@@ -130,8 +133,8 @@ def train(
         ProgressDisplay(config, state.step, spent, show=progress) as display,
         _interrupts() as interrupted,
     ):
-        for report in train_steps(config, state):
-            _after_step(run, config, name, state, report, display, say)
+        for report in train_steps(config, state, intake.train):
+            _after_step(run, intake, name, state, report, display, say)
             if interrupted():
                 save_state(run, config, name, state)
                 raise KeyboardInterrupt
@@ -199,13 +202,14 @@ def _identity(config: Config, now: Config) -> Config:
 
 def _after_step(
     run: Run,
-    config: Config,
+    intake: Intake,
     name: str,
     state: TrainState,
     report: Report,
     display: "ProgressDisplay",
     say: Callable[[str], None],
 ) -> None:
+    config = intake.config
     log, last = config.log, state.step == config.optim.steps
     display.show(report)
     if state.step % log.log_every == 0 or last:
@@ -214,9 +218,9 @@ def _after_step(
             file.write(json.dumps(line) + "\n")
     if state.step % log.save_every == 0 or last:
         save_state(run, config, name, state)
-    if log.sample_every and (state.step % log.sample_every == 0 or last):
+    if intake.test is not None and (state.step % log.sample_every == 0 or last):
         say(f"filling held-out clips for {run.samples} in {config.sampler.steps} steps")
-        _preview(run, config, _model(config, name, state), state.step)
+        _preview(run, config, intake.test, _model(config, name, state), state.step)
 
 
 def save_state(run: Run, config: Config, name: str, state: TrainState) -> None:
@@ -232,23 +236,29 @@ def _model(config: Config, name: str, state: TrainState) -> Model:
     return Model(state.average, config.model(), model_card(config, name, state))
 
 
-def _preview(run: Run, config: Config, model: Model, step: int) -> None:
+def _preview(run: Run, config: Config, clips: Clips, model: Model, step: int) -> None:
     """Draw held-out clips as the model fills their second half, and all between their ends."""
-    frames = config.masks.frames
-    clips = config.data.clips(frames=frames, split="test", seed=config.seed)
+    frames, normaliser = config.masks.frames, config.normaliser
     half = frames // 2
     rows: list[SheetRow] = []
     for row in ("K" * half + "T" * (frames - half), "K" + "T" * (frames - 2) + "K"):
         if not can_fill(row, config.masks):
             continue
         for index in range(PREVIEW_CLIPS):
-            truth = clips[index]
-            clip = config.normaliser.to_clip(truth)[None].to(model.device)
-            filled = model.of_class([clips.label(index)]).fill_video(
+            sample = clips.clip(index)
+            truth = sample["frames"]
+            clip = normaliser.to_clip(truth)[None].to(model.device)
+            told = model.of_class([sample.get("label")])
+            told = told.given(sample.get("conditions", {}), frames)
+            filled = told.fill_video(
                 clip, model.plan(row), [generator_for(config.seed, index)], guidance=1.0
             )
-            pixels = config.normaliser.to_frames(filled[0], np.dtype(np.uint8))
-            rows += [SheetRow("truth", truth, "R" * frames), SheetRow("filled", pixels, row)]
+            values = normaliser.to_frames(filled[0], np.dtype(np.float32))
+            limits = (normaliser.low, normaliser.high)
+            rows += [
+                SheetRow("truth", to_picture(truth, limits), "R" * frames),
+                SheetRow("filled", to_picture(values, limits), row),
+            ]
     if rows:
         save_sheet(run.samples / f"{step:08d}.png", rows, overwrite=True)
 

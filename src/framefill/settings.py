@@ -1,8 +1,12 @@
 """How to fill frames: what all of the user's verbs take."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
+
+import numpy as np
+from jaxtyping import Shaped
 
 from framefill.device import Precision, check_precision
 from framefill.errors import InputError, suggestion
@@ -32,6 +36,7 @@ class Options(TypedDict, total=False):
     advance: int | None
     slide: int | None
     label: str | int | None
+    conditions: Mapping[str, Shaped[np.ndarray, "..."]] | None
     device: str
     precision: Precision
     seed: int
@@ -54,6 +59,9 @@ class Settings:
         slide: Predict as RaMViD's script does, in windows of `advance` new frames after the last
             `slide` ones, however long the clips of the training were; None: as planned.
         label: Class of what is filled, its name or number, for models that have classes.
+        conditions: What goes along with the frames, by name, for models that have conditions:
+            vectors [f k] or maps [f h w k] of all frames, filled ones too (a robot's actions), or
+            static maps [h w k]; NaN where unknown. None: those of the video, where it has any.
         device: "auto", "cpu", "cuda" or "mps".
         precision: Of the network's arithmetic: "auto", "float32" or "bfloat16".
         seed: Of all noise. The same seed gives the same frames, whatever the batch size.
@@ -69,6 +77,7 @@ class Settings:
     advance: int | None = None
     slide: int | None = None
     label: str | int | None = None
+    conditions: Mapping[str, Shaped[np.ndarray, "..."]] | None = None
     device: str = "auto"
     precision: str = "auto"
     seed: int = 0

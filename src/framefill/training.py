@@ -5,25 +5,25 @@ import math
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float
 from torch import nn
 from torch.optim import AdamW
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from framefill.config import Config, OptimConfig
-from framefill.data.digits import MovingDigits
-from framefill.data.videos import VideoClips
+from framefill.batch import Batch, Batches
+from framefill.conditions import hidden, in_model_range
+from framefill.config import Clips, Config, OptimConfig
 from framefill.device import autocast
 from framefill.errors import InputError
+from framefill.gaps import without_gaps
 from framefill.importance import LossHistory
-from framefill.nn.denoisers import OfClass
+from framefill.nn.denoisers import telling
 from framefill.nn.unet import UNet
 from framefill.randomness import generator_for, seed_of
-from framefill.roles import Role
+from framefill.roles import Role, having
+from framefill.told import Told
 from framefill.types import Clip, Roles
 
 STREAM_WEIGHTS, STREAM_STEP = 0, 1  # what a key of randomness is for
@@ -38,12 +38,14 @@ class Report:
         loss: Mean loss of the batch.
         grad_norm: Norm of the gradient before clipping.
         lr: Learning rate of the step.
+        skipped: Clips of the batch without a valid target, which count for nothing.
     """
 
     step: int
     loss: float
     grad_norm: float
     lr: float
+    skipped: int = 0
 
 
 @dataclass
@@ -93,7 +95,12 @@ class TrainState:
         return cls(network, copy.deepcopy(network).eval(), optimizer, more=more)
 
     def descend(
-        self, parts: Iterable[Float[torch.Tensor, " _"]], optim: OptimConfig, *, clips: int
+        self,
+        parts: Iterable[Float[torch.Tensor, " _"]],
+        optim: OptimConfig,
+        *,
+        clips: int,
+        skipped: int = 0,
     ) -> Report:
         """Take one optimiser step down the gradient of a batch's mean loss.
 
@@ -101,7 +108,8 @@ class TrainState:
             parts: Losses of the batch's clips, part by part: the activations of one are freed
                 before the next is asked for.
             optim: How the weights move.
-            clips: Number of clips in the batch.
+            clips: Number of clips in the batch that have a target.
+            skipped: Number of those that have none.
 
         Raises:
             InputError: the loss is not a number any more.
@@ -126,7 +134,12 @@ class TrainState:
         self.update_average(self.average, optim.ema_at(self.step))
         for rate, average in self.more.items():
             self.update_average(average, rate)
-        return Report(self.step, loss.item(), norm.item(), lr)
+        return Report(self.step, loss.item(), norm.item(), lr, skipped)
+
+    def passed_over(self, optim: OptimConfig, *, clips: int) -> Report:
+        """Take a step for which there is no data: no clip of the batch has a target."""
+        self.step += 1
+        return Report(self.step, 0.0, 0.0, optim.lr_at(self.step - 1), clips)
 
     def update_average(self, average: nn.Module, rate: float) -> None:
         """Move an average to the weights: average = rate * average + (1 - rate) * weights."""
@@ -136,47 +149,14 @@ class TrainState:
             )
 
 
-class Batch(NamedTuple):
-    """Clips i * size to (i + 1) * size - 1 of the data.
-
-    Args:
-        frames: In the user's units [b f h w c].
-        classes: Numbers of the clips' classes, or none.
-    """
-
-    frames: torch.Tensor
-    classes: Int64[torch.Tensor, " b"] | None
-
-
-class _Batches(Dataset[Batch | InputError]):
-    """Batch number i.
-
-    What is wrong with the data comes as a value: raised in a worker process, it would arrive with
-    that process's traceback for a message.
-    """
-
-    def __init__(self, clips: MovingDigits | VideoClips, size: int) -> None:
-        self.clips, self.size = clips, size
-
-    def __getitem__(self, index: int) -> Batch | InputError:
-        numbers = range(index * self.size, (index + 1) * self.size)
-        try:
-            frames = torch.from_numpy(np.stack([self.clips[number] for number in numbers]))
-            labels = [label for n in numbers if (label := self.clips.label(n)) is not None]
-            return Batch(frames, torch.tensor(labels) if labels else None)
-        except InputError as error:
-            return error
-
-
-def batches(config: Config, start: int) -> Iterator[Batch]:
+def batches(config: Config, clips: Clips, start: int) -> Iterator[Batch]:
     """Yield the batches from step `start` to the end of the run.
 
     Raises:
         InputError: the data can't be read.
     """
-    clips = config.data.clips(frames=config.masks.frames, split="train", seed=config.seed)
     loader = DataLoader(
-        _Batches(clips, config.optim.batch),
+        Batches(clips, config.optim.batch),
         sampler=range(start, config.optim.steps),
         batch_size=None,
         num_workers=config.workers,
@@ -192,18 +172,23 @@ def _leave_interrupts_to_the_parent(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def train_steps(config: Config, state: TrainState) -> Iterator[Report]:
+def train_steps(config: Config, state: TrainState, clips: Clips) -> Iterator[Report]:
     """Advance `state` to the end of the run, with a report after each step.
 
     The caller decides what happens between two steps: log, save, sample, stop. A state that was
     saved and loaded goes on exactly as it would have.
+
+    Args:
+        config: The run, measured on its data (`Config.measured`).
+        state: Of the run.
+        clips: The training data.
 
     Raises:
         InputError: the loss is not a number any more.
     """
     device = next(state.network.parameters()).device
     state.network.train()
-    for batch in batches(config, state.step):
+    for batch in batches(config, clips, state.step):
         key = (config.seed, STREAM_STEP, state.step)
         torch.manual_seed(seed_of(*key))  # dropout
         yield _step(config, state, batch, device, generator_for(*key))
@@ -216,10 +201,24 @@ def _step(
     device: torch.device,
     generator: torch.Generator,
 ) -> Report:
-    clip = config.normaliser.to_clip(batch.frames.numpy()).to(device)
-    roles = config.masks.sample(len(clip), generator).to(device)
-    parts = _losses(config, state, clip, roles, batch.classes, generator)
-    return state.descend(parts, config.optim, clips=len(clip))
+    clip = config.normaliser.to_clip(batch.frames.numpy())
+    roles = config.masks.sample(len(clip), generator)
+    clip, roles, valid = without_gaps(clip, roles)
+    conditions = {
+        each.name: in_model_range(each, batch.conditions[each.name]) for each in config.conditions
+    }
+    conditions = hidden(conditions, config.conditions, generator)
+    told = Told(valid, batch.classes, conditions)
+    rows = torch.ones(len(clip), dtype=torch.bool)
+    if valid is not None:
+        targets = valid & having(roles, Role.TARGET)
+        rows = targets.flatten(1).any(dim=1)
+    if not rows.any():
+        return state.passed_over(config.optim, clips=len(clip))
+    parts = _losses(
+        config, state, clip.to(device), roles.to(device), told.to(device), rows, generator
+    )
+    return state.descend(parts, config.optim, clips=int(rows.sum()), skipped=int((~rows).sum()))
 
 
 def _losses(
@@ -227,10 +226,11 @@ def _losses(
     state: TrainState,
     clip: Clip,
     roles: Roles,
-    classes: Int64[torch.Tensor, " b"] | None,
+    told: Told,
+    rows: Bool[torch.Tensor, " b"],
     generator: torch.Generator,
 ) -> Iterator[Float[torch.Tensor, " _"]]:
-    """Yield the losses of a batch, part by part, times their weights.
+    """Yield the losses of a batch, part by part, times their weights; 0 for clips not in `rows`.
 
     All that is random is drawn first, so that the parts' size changes nothing but rounding (and
     dropout).
@@ -239,17 +239,19 @@ def _losses(
     size = config.optim.microbatch or len(clip)
     for start in range(0, len(clip), size):
         part = slice(start, start + size)
-        network = state.network if classes is None else OfClass(state.network, classes[part])
+        here = told.of(part)
         with autocast(clip.device, config.precision):
             losses = config.loss.at(
-                network,
+                telling(state.network, here),
                 config.diffusion,
                 clip[part],
                 roles[part],
                 draws.levels[part],
                 draws.noise[part],
+                here.valid,
             )
         if state.history is not None:
             targets = draws.levels[part].where(roles[part] == Role.TARGET, 0.0)
-            state.history.note(targets.amax(dim=1), losses)
+            counted = rows[part].to(losses.device)
+            state.history.note(targets.amax(dim=1)[counted], losses[counted])
         yield losses * draws.weights[part]

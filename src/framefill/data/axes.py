@@ -3,25 +3,43 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
 
 from framefill.data.footage import Footage
-from framefill.data.video import DTYPES, Stored
+from framefill.data.video import BROKEN, DTYPES, Stored, first_line
 from framefill.errors import InputError
 
 ORDER = "fhwc"
 NAMES = {  # of dimensions, in the words of many fields
-    "f": ("time", "t", "frame", "frames", "valid_time", "step", "date", "datetime"),
-    "h": ("y", "lat", "latitude", "row", "rows", "height", "south_north", "rlat", "nj"),
-    "w": ("x", "lon", "longitude", "col", "column", "columns", "width", "west_east", "rlon", "ni"),
-    "c": ("channel", "channels", "c", "band", "bands", "level", "lev", "z", "wavelength"),
-    "v": ("video", "videos", "sample", "samples", "member", "realization", "ensemble", "number"),
+    "f": (
+        *("time", "t", "frame", "frames", "valid_time", "step", "date", "datetime"),
+        *("time_counter", "times", "forecast_time", "lead_time", "leadtime"),
+    ),
+    "h": (
+        *("y", "lat", "latitude", "row", "rows", "height", "south_north", "rlat", "nj", "j"),
+        *("ny", "nlat", "yc", "northing", "projection_y_coordinate"),
+    ),
+    "w": (
+        *("x", "lon", "longitude", "col", "cols", "column", "columns", "width", "west_east"),
+        *("rlon", "ni", "i", "nx", "nlon", "xc", "easting", "projection_x_coordinate"),
+    ),
+    "c": (
+        *("channel", "channels", "c", "band", "bands", "level", "lev", "levels", "z"),
+        *("wavelength", "plev", "pressure_level", "isobaricinhpa", "depth"),
+    ),
+    "v": (
+        *("video", "videos", "sample", "samples", "member", "members", "realization"),
+        *("ensemble", "ens", "number", "episode", "episodes"),
+    ),
 }
+MOST_VIDEOS = 10**6  # in one array
+DAMAGED = (*BROKEN, LookupError, AttributeError, ArithmeticError, MemoryError, AssertionError)
 
 
+@runtime_checkable
 class LazyArray(Protocol):
     """What h5py, zarr, xarray and NumPy have in common."""
 
@@ -76,8 +94,9 @@ def axes_of(shape: Sequence[int], names: Sequence[str], asked: str, name: str) -
                 f"{len(asked)}: give one letter for each"
             )
         return asked
-    letters = "".join(_letter(each) for each in names)
-    if names and "?" not in letters and len(set(letters)) == len(letters) and "h" in letters:
+    letters = "".join(letter_of(each) for each in names)
+    distinct = "?" not in letters and len(set(letters)) == len(letters)
+    if names and distinct and {"h", "w"} <= set(letters):
         return letters
     if len(shape) in (3, 4) and not (set(letters) - {"?"}):
         return ORDER[: len(shape)]
@@ -89,10 +108,22 @@ def axes_of(shape: Sequence[int], names: Sequence[str], asked: str, name: str) -
     )
 
 
+def letter_of(dimension: str) -> str:
+    """Return the letter of a dimension by its name, or a question mark.
+
+    >>> letter_of("Latitude"), letter_of("beam")
+    ('h', '?')
+    """
+    plain = dimension.lower()
+    return next((letter for letter, names in NAMES.items() if plain in names), "?")
+
+
 def plane_of(
     dtype: Any, axes: str, missing: float | None, name: str
 ) -> tuple[Plane, Stored | None]:
     """Return how values of a dtype are understood, and how they are stored where that differs.
+
+    A `missing` that values of the dtype can't have is no matter.
 
     Raises:
         InputError: the values are no numbers.
@@ -100,54 +131,92 @@ def plane_of(
     found = np.dtype(dtype).newbyteorder("=")
     if found.kind not in "uifb":
         raise InputError(f"{name} has values of dtype {found}: framefill takes real numbers")
-    if missing is not None and np.isnan(missing):
+    if missing is not None and not _holds(found, missing):
         missing = None
-    floats = found.kind == "f"
-    wide = np.dtype("float64") if found.itemsize > 2 else np.dtype("float32")
-    if floats or (missing is None and found.name in DTYPES):
-        kept = found if found.name in DTYPES else np.dtype("float64")
-        stored = None if missing is None else Stored(found.name, missing)
-        return Plane(axes, kept, missing), stored
-    stored = None if missing is None else Stored(found.name, missing)
-    return Plane(axes, wide, missing), stored
+    if missing is None and found.name in DTYPES:
+        return Plane(axes, found, None), None
+    plane = Plane(axes, floats_for(found), missing)
+    return plane, None if missing is None else Stored(found.name, missing)
+
+
+def floats_for(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    """Return the floating dtype for values of a dtype of which some can be missing."""
+    narrow = dtype.itemsize <= (4 if dtype.kind == "f" else 2)
+    return np.dtype("float32" if narrow else "float64")
+
+
+def _holds(dtype: np.dtype[np.generic], value: float) -> bool:
+    """Whether a number that isn't NaN is among the values of a dtype (of floats: in their range)."""
+    if not np.isfinite(value):
+        return dtype.kind == "f" and not np.isnan(value)
+    if dtype.kind == "f":
+        return abs(value) <= float(np.finfo(dtype).max)
+    if dtype.kind == "b":
+        return value in (0, 1)
+    limits = np.iinfo(dtype)
+    return value == int(value) and limits.min <= value <= limits.max
+
+
+def part_of(
+    array: LazyArray, axes: str, video: int, run: slice | None
+) -> Shaped[np.ndarray, "..."]:
+    """Load some frames of one video of an array, as stored; its axes get the order f h w c.
+
+    Args:
+        array: What to load from.
+        axes: One letter for each of its axes.
+        video: Along axis v, where there is one.
+        run: Along axis f, where there is one.
+    """
+    picks: dict[str, Any] = {"v": video, "f": run}
+    part = np.asarray(array[tuple(picks.get(letter, slice(None)) for letter in axes)])
+    left = axes.replace("v", "")
+    order = [left.index(letter) for letter in ORDER if letter in left]
+    return part.transpose(order)
 
 
 @dataclass(frozen=True)
 class ArrayReader:
-    """Reads frames of one video of an array; see `framefill.data.footage.Reader`."""
+    """Reads frames of one video of an array; see `framefill.data.footage.Reader`.
+
+    Raises (when called):
+        InputError: the array can't be read, or has changed its shape.
+    """
 
     source: Source
     plane: Plane
     video: int = 0
+    name: str = "the array"
 
     def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "f h w c"]:
         """Load the frames at ascending places."""
-        array = self.source()
-        axes = self.plane.axes
-        if "f" not in axes:
-            values = np.repeat(self._loaded(array, None)[None], len(places), axis=0)
-        else:
-            values = np.concatenate([self._loaded(array, run) for run in _runs(places)])
-        if self.plane.missing is not None:
-            values[values == self.plane.dtype.type(self.plane.missing)] = np.nan
-        return values
+        try:
+            array = self.source()
+            runs = runs_of(places) if "f" in self.plane.axes else [None]
+            parts = [self._loaded(array, run) for run in runs]
+        except InputError:
+            raise
+        except DAMAGED as error:
+            raise InputError(f"{self.name} can't be read ({first_line(error)})") from error
+        if "f" not in self.plane.axes:
+            return np.repeat(parts[0][None], len(places), axis=0)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _loaded(self, array: LazyArray, run: slice | None) -> Shaped[np.ndarray, "..."]:
-        picks: dict[str, Any] = {"v": self.video, "f": run}
-        part = np.asarray(
-            array[tuple(picks.get(letter, slice(None)) for letter in self.plane.axes)]
-        )
-        left = self.plane.axes.replace("v", "")
-        order = [left.index(letter) for letter in ORDER if letter in left]
-        frames = part.transpose(order)
-        if "c" not in left:
-            frames = frames[..., None]
-        return frames.astype(self.plane.dtype)
+        stored = part_of(array, self.plane.axes, self.video, run)
+        frames = stored.astype(self.plane.dtype, order="C")
+        if self.plane.missing is not None:
+            frames[stored == stored.dtype.type(self.plane.missing)] = np.nan
+        return frames if "c" in self.plane.axes else frames[..., None]
 
 
-def _runs(places: Sequence[int]) -> list[slice]:
-    """Return the slices, of one step each, that ascending places are made of."""
-    runs: list[slice] = []
+def runs_of(places: Sequence[int]) -> list[slice | None]:
+    """Return the slices, of one step each, that ascending places are made of.
+
+    >>> runs_of([0, 2, 4, 4, 9])
+    [slice(0, 5, 2), slice(4, 5, 1), slice(9, 10, 1)]
+    """
+    runs: list[slice | None] = []
     start = 0
     while start < len(places):
         end = start + 1
@@ -156,7 +225,7 @@ def _runs(places: Sequence[int]) -> list[slice]:
             end += 1
         runs.append(slice(places[start], places[end - 1] + 1, step))
         start = end
-    return runs
+    return runs or [slice(0, 0)]
 
 
 def footage_of(
@@ -177,25 +246,26 @@ def footage_of(
         plane: What the axes and the values are.
 
     Raises:
-        InputError: it holds nothing.
+        InputError: it holds nothing, or more videos than anyone has.
     """
     lengths = dict(zip(plane.axes, shape, strict=True))
     if 0 in shape:
         raise InputError(f"{name} has shape {tuple(shape)}, which holds nothing: give some frames")
     count = lengths.get("v", 1)
+    if count > MOST_VIDEOS:
+        raise InputError(
+            f"{name} has shape {tuple(shape)} and axes {plane.axes!r}, so {count} videos: at most "
+            f"{MOST_VIDEOS} are taken, so name the axes with --data.axes (or --axes)"
+        )
+    names = [f"{name} video {video}" if "v" in lengths else name for video in range(count)]
     return [
         Footage(
-            name=f"{name} video {video}" if "v" in lengths else name,
+            name=each,
             path=path,
             length=lengths.get("f", 1),
             shape=(lengths["h"], lengths.get("w", 1), lengths.get("c", 1)),
             dtype=plane.dtype,
-            reader=ArrayReader(source, plane, video),
+            reader=ArrayReader(source, plane, video, each),
         )
-        for video in range(count)
+        for video, each in enumerate(names)
     ]
-
-
-def _letter(dimension: str) -> str:
-    plain = dimension.lower()
-    return next((letter for letter, names in NAMES.items() if plain in names), "?")

@@ -11,10 +11,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from framefill.data.idx import find_images, read_images
+from framefill.data.sample import Sample, Split
 from framefill.errors import InputError, check_fields
 
 CARRIED_TRAIN = 1500  # of the 1,797 carried digits; the rest is for tests
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,10 @@ class MovingDigits:
             for frame, (y, x) in enumerate(self._path(rng)):
                 canvas[frame, y : y + side, x : x + side] += glyph
         return np.minimum(canvas, 255).astype(np.uint8)[..., None]
+
+    def clip(self, index: int) -> Sample:
+        """Return clip number `index`; nothing goes with it."""
+        return Sample(frames=self[index])
 
     def label(self, index: int) -> int | None:
         """Return None: two digits are of no one class."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 from framefill.data.video import Header, Part, Stored, Video
 from framefill.errors import InputError
@@ -37,10 +37,14 @@ class Layout:
 
     def __post_init__(self) -> None:
         strange = set(self.axes) - set("vfhwc")
-        if strange or len(set(self.axes)) < len(self.axes) or (self.axes and "h" not in self.axes):
+        if (
+            strange
+            or len(set(self.axes)) < len(self.axes)
+            or (self.axes and not {"h", "w"} <= set(self.axes))
+        ):
             raise InputError(
                 f"axes {self.axes!r}: one letter for each axis, out of v (videos), f (frames), "
-                "h (rows), w (columns), c (channels), each once"
+                "h (rows), w (columns), c (channels), each once, and always h and w"
             )
 
 
@@ -78,6 +82,7 @@ class Footage:
         header: What a writer of the same format takes over (coordinates, attributes).
         label: Name of the class.
         tracks: Conditions by name.
+        present: False where a whole frame is missing, as far as that is known without reading it.
     """
 
     name: str
@@ -94,6 +99,7 @@ class Footage:
     header: Header | None = None
     label: str | None = None
     tracks: Mapping[str, Track] = field(default_factory=dict)
+    present: Bool[np.ndarray, " f"] | None = None
 
     def take(self, places: Sequence[int]) -> Shaped[np.ndarray, "f h w c"]:
         """Return the frames at ascending positions.
@@ -151,6 +157,7 @@ class Footage:
             reader=Later(self.reader, start),
             times=None if self.times is None else self.times[start:stop],
             tracks=moved,
+            present=None if self.present is None else self.present[start:stop],
         )
 
 

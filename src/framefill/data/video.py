@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
-from PIL import Image
 
+from framefill.data.fitting import Filter, How, fitted, with_channels
 from framefill.data.ramvid import fit_as_ramvid
 from framefill.errors import InputError
 
@@ -22,8 +22,6 @@ BROKEN = (  # what libraries raise for damaged files
     *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, OverflowError, TypeError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
-LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths: the integers that Pillow uses
 
 
 class Stored(NamedTuple):
@@ -79,12 +77,14 @@ class Video:
     conditions: Mapping[str, Shaped[np.ndarray, "..."]] = field(default_factory=dict)
 
     def fit(
-        self, *, height: int, width: int, channels: int, how: Literal["stretch", "crop", "ramvid"]
+        self, *, height: int, width: int, channels: int, how: How, resize: Filter = "bicubic"
     ) -> "Video":
         """Convert to the frame size and the channels of a model.
 
-        Resizing is antialiased and bicubic. Integers are rounded and kept in the range of their
-        dtype; floats are resized in single precision, and a frame that is all NaN stays so.
+        Resizing is antialiased. Integers are rounded and kept in the range of their dtype; floats
+        are resized in single precision. Where some pixels are missing, a new one is made of those
+        that are there, and is missing itself if they are less than half of what it covers.
+        Conditions that are maps are converted with the frames.
 
         Args:
             height: Rows of the new frames.
@@ -93,32 +93,45 @@ class Video:
                 channel that is opaque everywhere.
             how: "stretch" resizes the whole frame; "crop" keeps the shape of things: the largest
                 centered part with the new aspect ratio is resized, or only cut out if it has the
-                right size already; "ramvid" crops too, pixel by pixel as RaMViD's official loader
+                right size already; "pad" adds missing pixels on the right and below, which makes
+                floats of integers; "ramvid" crops too, pixel by pixel as RaMViD's official loader
                 does (see `fit_as_ramvid`): uint8, gray or RGB alone.
+            resize: Pillow's filter by name.
 
         Returns:
             The same object where nothing has to change.
 
         Raises:
-            InputError: the channels can't be converted, a frame that has to be resized holds some
-                values that are NaN or infinite, or "ramvid" meets frames of another kind.
+            InputError: the channels can't be converted, "pad" meets larger frames, or "ramvid"
+                meets frames of another kind.
         """
         name = self.source or "the video"
+        size = (height, width)
         if how == "ramvid":
             frames = fit_as_ramvid(
                 self.frames, height=height, width=width, channels=channels, name=name
             )
-            return self if frames is self.frames else replace(self, frames=frames)
-        if self.frames.shape[1:] == (height, width, channels):
+        elif self.frames.shape[1:] == (height, width, channels):
             return self
-        frames = _with_channels(self.frames, channels, name)
-        if how == "crop":
-            frames, box = _cropped(frames, height, width)
         else:
-            box = (0.0, 0.0, float(frames.shape[2]), float(frames.shape[1]))
-        if frames.shape[1:3] != (height, width):
-            frames = _resized(frames, (width, height), box, name)
-        return replace(self, frames=frames)
+            frames = fitted(with_channels(self.frames, channels, name), size, how, resize, name)
+        if frames is self.frames:
+            return self
+        return replace(self, frames=frames, conditions=self._maps_fitted(size, how, resize))
+
+    def _maps_fitted(
+        self, size: tuple[int, int], how: How, resize: Filter
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
+        """Return the conditions with those that are maps converted as the frames are."""
+        converted = {}
+        for name, values in self.conditions.items():
+            maps = values[None] if values.ndim == 3 else values
+            if values.ndim > 2:
+                # RaMViD's way is for pictures; of its kind is the crop to the middle.
+                way: How = "crop" if how == "ramvid" else how
+                maps = fitted(maps.astype(np.float32), size, way, resize, name)
+            converted[name] = maps[0] if values.ndim == 3 else maps
+        return converted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +223,7 @@ def load_npz(path: Path, part: Part) -> Video:
             name = "frames" if "frames" in names else names[0]
             wanted = [name, "fps"] if name == "frames" and "fps" in names else [name]
             for each in wanted:
-                _check_member(archive, f"{each}.npy", part, path)
+                check_member(archive, f"{each}.npy", part, path)
         with np.load(path, allow_pickle=False) as arrays:
             array, *rate = [arrays[each] for each in wanted]
             fps = float(rate[0].item()) if rate else None
@@ -221,7 +234,8 @@ def load_npz(path: Path, part: Part) -> Video:
     return replace(_selected(array, part, str(path)), fps=fps)
 
 
-def _check_member(archive: zipfile.ZipFile, member: str, part: Part, path: Path) -> None:
+def check_member(archive: zipfile.ZipFile, member: str, part: Part, path: Path) -> None:
+    """Refuse an array of an archive that is larger than a part may be."""
     # Neither the bytes that are unpacked nor the array that the header declares may be too large.
     size = archive.getinfo(member).file_size
     if size <= part.limit_bytes + 2**16:
@@ -263,80 +277,3 @@ def first_line(error: Exception) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     # NumPy advises to load such files without care.
     return "it holds no plain numbers" if "pickle" in line else line
-
-
-def _with_channels(
-    frames: Shaped[np.ndarray, "f h w c"], channels: int, name: str
-) -> Shaped[np.ndarray, "f h w d"]:
-    match frames.shape[3], channels:
-        case have, want if have == want:
-            return frames
-        case 1, 3:
-            return np.repeat(frames, 3, axis=3)
-        case 3, 1:
-            return np.stack([_luma(frame) for frame in frames])
-        case 4, 3:
-            opaque = 1 if frames.dtype.kind == "f" else np.iinfo(frames.dtype).max
-            if (frames[..., 3] == opaque).all():
-                return np.ascontiguousarray(frames[..., :3])
-            raise InputError(f"{name} has alpha below {opaque}: compose it on a background first")
-    order = ": put the channel axis last" if frames.shape[1] in (1, 3, 4) else ""
-    raise InputError(
-        f"{name} has {frames.shape[3]} channels and the model needs {channels}: only 1 to 3, "
-        f"3 to 1 and 4 to 3 are converted{order}"
-    )
-
-
-def _luma(frame: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w 1"]:
-    if frame.dtype.kind == "f":
-        weights = (np.array(LUMA) / sum(LUMA)).astype(frame.dtype)
-        return np.asarray((frame * weights).sum(axis=2, keepdims=True, dtype=frame.dtype))
-    total = (frame.astype(np.int64) * np.array(LUMA)).sum(axis=2, keepdims=True)
-    return np.asarray((total + 2**15) >> 16, frame.dtype)
-
-
-def _cropped(
-    frames: Shaped[np.ndarray, "f h w c"], height: int, width: int
-) -> tuple[Shaped[np.ndarray, "f y x c"], Box]:
-    rows, columns = frames.shape[1:3]
-    scale = max(height / rows, width / columns)
-    if scale == 1:  # on whole pixels, so that values stay as they are
-        top, left = (rows - height) // 2, (columns - width) // 2
-        frames = frames[:, top : top + height, left : left + width]
-        return frames, (0.0, 0.0, float(width), float(height))
-    x, y = (columns - width / scale) / 2, (rows - height / scale) / 2
-    # Rounding may put the box a hair outside the frame, which Pillow refuses.
-    return frames, (max(x, 0.0), max(y, 0.0), min(columns - x, columns), min(rows - y, rows))
-
-
-def _resized(
-    frames: Shaped[np.ndarray, "f h w c"], size: tuple[int, int], box: Box, name: str
-) -> Shaped[np.ndarray, "f y x c"]:
-    resized = np.empty((len(frames), size[1], size[0], frames.shape[3]), frames.dtype)
-    for index, frame in enumerate(frames):
-        finite = np.isfinite(frame)
-        if np.isnan(frame).all():
-            resized[index] = np.nan
-            continue
-        if not finite.all():
-            raise InputError(
-                f"frame {index} of {name} is missing in part ({(~finite).sum()} values are NaN or "
-                f"infinite) and can't be resized: fill them or give frames of {size[0]}x{size[1]}"
-            )
-        for channel in range(frames.shape[3]):
-            plane = np.ascontiguousarray(frame[..., channel])
-            resized[index, ..., channel] = _resized_plane(plane, size, box)
-    return resized
-
-
-def _resized_plane(
-    plane: Shaped[np.ndarray, "h w"], size: tuple[int, int], box: Box
-) -> Shaped[np.ndarray, "y x"]:
-    exact = plane if plane.dtype == np.uint8 else plane.astype(np.float32)
-    image = Image.fromarray(exact).resize(size, Image.Resampling.BICUBIC, box=box)
-    values = np.asarray(image)
-    if plane.dtype == np.uint8:
-        return values
-    # Bicubic overshoots at edges, out of the dtype or of the range that a model takes.
-    values = np.clip(values, exact.min(), exact.max())
-    return np.asarray(values if plane.dtype.kind == "f" else np.rint(values), plane.dtype)

@@ -12,10 +12,13 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
+from framefill.data.formats import FORMATS, suffix_of
 from framefill.errors import InputError
 from framefill.files import replacing
 
-FORMATS = ".mp4, .gif, .npy, .npz, or a name without a suffix for a folder of .png images"
+PLAIN = (".mp4", ".gif", ".npy", ".npz", "")
+WRITTEN = tuple(suffix for each in FORMATS if each.writer for suffix in each.suffixes)
+ENDINGS = f"{', '.join((*PLAIN[:-1], *WRITTEN))}, or no suffix for a folder of .png images"
 DEFAULT_FPS = 8.0
 LARGEST_SIDE = 16384  # of H.264
 
@@ -25,13 +28,14 @@ def write(
     frames: Shaped[np.ndarray, "f h w c"],
     *,
     fps: float | None,
+    times: Shaped[np.ndarray, " f"] | None = None,
     value_range: tuple[float, float] | None = None,
     enlarge: int = 1,
     overwrite: bool = False,
 ) -> None:
     """Write frames to a file, whose suffix decides the format; missing folders are made.
 
-    .npy and .npz keep the array bit for bit (.npz as "frames", with "fps" beside it) and use no
+    .npy and .npz keep the array bit for bit (.npz as "frames", with "fps" and "times" beside it) and use no
     value range. The others show it, as `to_pixels` does: .mp4 is H.264, with losses; .gif loops for
     ever, and is exact for gray frames and for those with at most 256 colors; a folder holds
     frame_0000.png, frame_0001.png, ...
@@ -40,6 +44,7 @@ def write(
         path: File, or a folder name without a suffix.
         frames: For pictures, 1 or 3 channels.
         fps: Frames per second; None means 8 in .mp4 and .gif.
+        times: Time stamps of the frames, kept by .npz alone.
         value_range: The values that become black and white, for other dtypes than uint8.
         enlarge: Repeat each pixel that many times in both directions; pictures only.
         overwrite: Replace what is there; of folders, only those that hold nothing but such frames.
@@ -58,7 +63,7 @@ def write(
         if enlarge != 1:
             raise InputError(f"enlarge={enlarge} is for pictures, but {suffix} keeps the array")
         with replacing(path, overwrite=overwrite) as temporary:
-            _write_array(temporary, frames, fps)
+            _write_array(temporary, frames, fps, times)
         return
     if path.is_dir() and not suffix:
         _refuse_foreign(path)
@@ -77,8 +82,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """
     if path.name in ("", ".."):
         raise InputError(f"'{path}' is no name for a file: choose one")
-    if path.suffix.lower() not in (".mp4", ".gif", ".npy", ".npz", ""):
-        raise InputError(f"{path} has the unknown suffix {path.suffix}: use {FORMATS}")
+    if suffix_of(path) not in (*PLAIN, *WRITTEN):
+        raise InputError(f"{path} has the unknown suffix {path.suffix}: use {ENDINGS}")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists: choose another name or pass --overwrite")
 
@@ -111,6 +116,14 @@ def to_pixels(
     return pixels
 
 
+def to_picture(
+    frames: Shaped[np.ndarray, "f h w c"], value_range: tuple[float, float]
+) -> UInt8[np.ndarray, "f h w d"]:
+    """Make 8-bit pictures to look at; of other channels than 1 or 3 the first alone is shown."""
+    shown = frames if frames.shape[3] in (1, 3) else frames[..., :1]
+    return to_pixels(shown, None if shown.dtype == np.uint8 else value_range)
+
+
 def _refuse_foreign(folder: Path) -> None:
     """Nothing is deleted that `write` didn't make."""
     for entry in folder.iterdir():
@@ -137,14 +150,21 @@ def _check_pictures(
         raise InputError(f"fps={fps} is too fast for .gif, which shows at most 50: choose .mp4")
 
 
-def _write_array(path: Path, frames: Shaped[np.ndarray, "f h w c"], fps: float | None) -> None:
+def _write_array(
+    path: Path,
+    frames: Shaped[np.ndarray, "f h w c"],
+    fps: float | None,
+    times: Shaped[np.ndarray, " f"] | None,
+) -> None:
     if path.suffix.lower() == ".npy":
         with path.open("wb") as file:  # np.save would add a second suffix to .NPY
             np.save(file, frames, allow_pickle=False)
         return
-    rate = {} if fps is None else {"fps": np.array(fps)}
+    more = {} if fps is None else {"fps": np.array(fps)}
+    if times is not None:
+        more["times"] = times
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, frames=frames, **rate)
+        np.savez_compressed(file, allow_pickle=False, frames=frames, **more)
 
 
 def _write_folder(

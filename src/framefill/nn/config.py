@@ -1,6 +1,7 @@
 """The networks by configuration: frozen values that check themselves and build a network."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from framefill.nn.config2d import ConcatConfig, ContextConfig, SpatinConfig
 from framefill.nn.denoisers import VolumeDenoiser
 from framefill.nn.layers import LevelEmbedding
 from framefill.nn.mcvd3d import Mcvd3dConfig
+from framefill.nn.spacetime_config import SpaceTimeConfig
 from framefill.nn.unet3d import build_unet3d
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "ContextConfig",
     "Mcvd3dConfig",
     "NetworkConfig",
+    "SpaceTimeConfig",
     "SpatinConfig",
     "VolumeConfig",
 ]
@@ -26,6 +29,9 @@ __all__ = [
 @dataclass(frozen=True, kw_only=True)
 class VolumeConfig:
     """RaMViD's 3-D U-Net."""
+
+    takes_conditions: ClassVar[bool] = False
+    """Whether the network can be told conditions (`framefill.conditions`)."""
 
     width: int = 128
     """Features at the finest resolution (num_channels in the official flags)."""
@@ -101,4 +107,6 @@ class VolumeConfig:
         return 2 ** (len(self.multipliers) - 1)
 
 
-NetworkConfig = ConcatConfig | SpatinConfig | Mcvd3dConfig | ContextConfig | VolumeConfig
+NetworkConfig = (
+    ConcatConfig | SpatinConfig | Mcvd3dConfig | ContextConfig | VolumeConfig | SpaceTimeConfig
+)

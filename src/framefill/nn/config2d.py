@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -18,6 +19,9 @@ from framefill.nn.unet2d import Parts, build_unet2d, conv2d, group_norm, initial
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig:
     """What the configurations of all networks like MCVD's have in common."""
+
+    takes_conditions: ClassVar[bool] = False
+    """Whether the network can be told conditions (`framefill.conditions`)."""
 
     width: int = 64
     """Features at the finest resolution (ngf in the official configs)."""

@@ -11,6 +11,7 @@ from framefill.nn.layers import LevelEmbedding
 from framefill.nn.spatin import Context, Maps
 from framefill.nn.unet import UNet
 from framefill.roles import Role, having
+from framefill.told import Told
 from framefill.types import Clip, Denoiser, Roles
 
 
@@ -94,6 +95,8 @@ class VolumeDenoiser(nn.Module):
         embedding: Of the one noise level that the TARGET frames share.
     """
 
+    listens = True  # to what it is told: `telling`
+
     def __init__(self, unet: UNet, embedding: LevelEmbedding) -> None:
         super().__init__()
         self.unet, self.embedding = unet, embedding
@@ -103,34 +106,45 @@ class VolumeDenoiser(nn.Module):
         canvas: Clip,
         labels: Float[Tensor, "b f"],
         roles: Roles,
-        classes: Int64[Tensor, " b"] | None = None,
+        told: Told | None = None,
     ) -> Float[Tensor, "b f out h w"]:
-        """See `framefill.types.Denoiser`; `classes` is for networks with class labels."""
+        """See `framefill.types.Denoiser`; of what it is told, the network reads the classes."""
         first = (roles == Role.TARGET).to(torch.int8).argmax(dim=1, keepdim=True)
         label = labels.gather(1, first)[:, 0]
         volume = rearrange(canvas, "b f c h w -> b c f h w")
-        output = self.unet(volume, self.embedding(label, classes))
+        output = self.unet(volume, self.embedding(label, told.classes if told else None))
         return rearrange(output, "b c f h w -> b f c h w")
 
 
-class OfClass(nn.Module):
-    """A denoiser with class labels, for clips of known classes.
+class Telling(nn.Module):
+    """A denoiser whose network is told the same at every call.
 
     Args:
-        network: A network that was built with classes.
-        classes: The class of each clip, or one for all of them.
+        network: Called with canvas, labels, roles and what it is told.
+        told: Of the clips, or one for all of them. A batch may hold the clips several times over,
+            one after all, as history guidance does.
     """
 
-    def __init__(self, network: nn.Module, classes: Int64[Tensor, " _"]) -> None:
+    def __init__(self, network: nn.Module, told: Told) -> None:
         super().__init__()
-        self.network, self.classes = network, classes
+        self.network, self.told = network, told
 
     def forward(
         self, canvas: Clip, labels: Float[Tensor, "b f"], roles: Roles
     ) -> Float[Tensor, "b f out h w"]:
         """See `framefill.types.Denoiser`."""
-        classes = self.classes.to(canvas.device).expand(len(canvas))
-        return self.network(canvas, labels, roles, classes)
+        told = self.told.to(canvas.device).repeated(len(canvas))
+        return self.network(canvas, labels, roles, told)
+
+
+def telling(network: nn.Module, told: Told) -> nn.Module:
+    """Return a network that is told what is known of its clips, if it listens to any of it."""
+    return Telling(network, told) if told and getattr(network, "listens", False) else network
+
+
+def OfClass(network: nn.Module, classes: Int64[Tensor, " _"]) -> Telling:
+    """Return the denoiser that a network is for clips of these classes, or of one for all."""
+    return Telling(network, Told(classes=classes))
 
 
 class ContextDenoiser(nn.Module):

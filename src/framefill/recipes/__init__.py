@@ -6,11 +6,13 @@ from framefill.recipes.digits import digits
 from framefill.recipes.entry import Recipe
 from framefill.recipes.mcvd import MCVD
 from framefill.recipes.ramvid import RAMVID
+from framefill.recipes.spacetime import SPACE_TIME
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(digits, "the demo: small moving digits, minutes on a CPU", "ours"),
     **MCVD,
     **RAMVID,
+    **SPACE_TIME,
 }
 
 

@@ -1,0 +1,220 @@
+"""Datasets of the user's own: any object with a length and clips.
+
+class Mine:
+    def __len__(self): ...
+    def clip(self, i): return {"frames": ...}  # [f h w c], in any units; NaN is missing
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+from framefill.data.footage import Footage, Same, Track, TrackKind
+from framefill.data.sample import Sample, Split
+from framefill.data.video import DTYPES
+from framefill.errors import InputError
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """What framefill needs of a dataset of the user's own."""
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        ...
+
+    def clip(self, i: int) -> Any:
+        """Return clip number i, 0 <= i < len: a dict.
+
+        frames: [f h w c] or [f h w] of one number of frames, height, width and dtype (uint8,
+            uint16, int16 or floats); NaN is missing, a frame of NaN is ABSENT.
+        label: number of its class, if the network has classes.
+        conditions: arrays by name, if any: [f k] vectors, [f h w k] maps, [h w k] static maps.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnConfig:
+    """A dataset of the user's own, passed to `framefill.train` as an object."""
+
+    height: int
+    """Height of a frame, in pixels."""
+    width: int
+    """Width of a frame, in pixels."""
+    channels: int
+    """Channels of a frame."""
+    conditions: tuple[str, ...] = ()
+    """Names of its conditions."""
+    condition_dropout: tuple[float, ...] = (0.1,)
+    """Share of the training clips from which a condition is hidden: one for all, or one each."""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "OwnConfig":
+        """Return what the first clip of a dataset says."""
+        first = checked(dataset, 0)
+        height, width, channels = first["frames"].shape[1:]
+        return cls(
+            height=height,
+            width=width,
+            channels=channels,
+            conditions=tuple(first.get("conditions", {})),
+        )
+
+    def clips(self, *, frames: int, split: Split, seed: int) -> "OwnClips":
+        """Refuse: the object is not in the configuration."""
+        raise InputError(
+            "this run was trained on a Python object: pass it again, framefill.train(..., "
+            "data=dataset), or give a folder with --data"
+        )
+
+
+class OwnClips:
+    """Clips without end from a dataset: every clip once in a random order, then all again.
+
+    In testing they come in their own order.
+
+    Args:
+        dataset: Of the user's own.
+        config: What its clips have to be like.
+        frames: Length of a clip.
+        split: "train" or "test".
+        seed: Of the order.
+
+    Raises:
+        InputError: the dataset is empty, or its first clip is not what it should be.
+    """
+
+    def __init__(
+        self, dataset: Dataset, config: OwnConfig, *, frames: int, split: Split, seed: int
+    ) -> None:
+        self.dataset, self.config, self.frames = dataset, config, frames
+        self.split, self.seed = split, seed
+        self._order = lru_cache(maxsize=2)(self._permutation)
+        first = self.clip(0)
+        self.dtype = first["frames"].dtype
+
+    def __len__(self) -> int:
+        """Return the number of clips, as many as an index can name."""
+        return 2**62
+
+    def __getitem__(self, index: int) -> Shaped[np.ndarray, "f h w c"]:
+        """Return the frames of clip number `index`."""
+        return self.clip(index)["frames"]
+
+    def clip(self, index: int) -> Sample:
+        """Return clip number `index` and what goes with it.
+
+        Raises:
+            InputError: it is not as the first one.
+        """
+        epoch, place = divmod(index, len(self.dataset))
+        number = place if self.split == "test" else int(self._order(epoch)[place])
+        sample = checked(self.dataset, number)
+        wanted = (self.frames, self.config.height, self.config.width, self.config.channels)
+        if sample["frames"].shape != wanted:
+            raise InputError(
+                f"clip {number} of the dataset has shape {sample['frames'].shape} and this "
+                f"training takes {wanted} [f h w c]: make all clips alike, or set masks and frame "
+                "size to theirs"
+            )
+        if tuple(sample.get("conditions", {})) != self.config.conditions:
+            raise InputError(
+                f"clip {number} of the dataset has conditions {tuple(sample.get('conditions', {}))}"
+                f" and the first one {self.config.conditions}: give all clips the same"
+            )
+        return sample
+
+    def label(self, index: int) -> int | None:
+        """Return the number of the class of clip number `index`, or None."""
+        return self.clip(index).get("label")
+
+    @property
+    def footage(self) -> list[Footage]:
+        """The clips one by one, to be measured."""
+        kinds = _tracks(self.clip(0))
+        shape = (self.config.height, self.config.width, self.config.channels)
+        return [
+            Footage(
+                name=f"clip {number} of the dataset",
+                path=Path(),
+                length=self.frames,
+                shape=shape,
+                dtype=self.dtype,
+                reader=_Frames(self, number, None),
+                tracks={
+                    name: track._replace(reader=_Frames(self, number, name))
+                    for name, track in kinds.items()
+                },
+            )
+            for number in range(len(self.dataset))
+        ]
+
+    def _permutation(self, epoch: int) -> Int64[np.ndarray, " n"]:
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+
+
+@dataclass(frozen=True, eq=False)
+class _Frames:
+    clips: OwnClips
+    number: int
+    condition: str | None
+
+    def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "..."]:
+        sample = checked(self.clips.dataset, self.number)
+        if self.condition is None:
+            return sample["frames"][list(places)]
+        values = sample["conditions"][self.condition]
+        return values if values.ndim == 3 else values[list(places)]
+
+
+def checked(dataset: Dataset, number: int) -> Sample:
+    """Return a clip of a dataset with its channel axis, if it is one.
+
+    Raises:
+        InputError: the dataset is empty, or the clip no dict with frames of numbers.
+    """
+    if not len(dataset):
+        raise InputError("the dataset has no clips: its __len__ is 0")
+    sample = dataset.clip(number)
+    if not isinstance(sample, dict) or "frames" not in sample:
+        raise InputError(
+            f"clip {number} of the dataset is a {type(sample).__name__}: return a dict with "
+            "'frames' [f h w c]"
+        )
+    if strange := set(sample) - {"frames", "label", "conditions"}:
+        raise InputError(
+            f"clip {number} of the dataset has {min(strange)!r}: a clip has frames, label, "
+            "conditions"
+        )
+    frames = np.asarray(sample["frames"])
+    if frames.ndim not in (3, 4) or frames.dtype.name not in DTYPES:
+        raise InputError(
+            f"the frames of clip {number} have shape {frames.shape} and dtype {frames.dtype}: give "
+            f"[f h w c] or [f h w] of {', '.join(DTYPES)}"
+        )
+    conditions = {
+        name: np.asarray(values, np.float32)
+        for name, values in (sample.get("conditions") or {}).items()
+    }
+    for name, values in conditions.items():
+        if values.ndim not in (2, 3, 4) or (values.ndim != 3 and len(values) != len(frames)):
+            raise InputError(
+                f"condition {name!r} of clip {number} has shape {values.shape}: give [f k] "
+                "vectors, [f h w k] maps, or a static map [h w k]"
+            )
+    made = {**sample, "frames": frames if frames.ndim == 4 else frames[..., None]}
+    return cast(Sample, {**made, "conditions": conditions})
+
+
+def _tracks(sample: Sample) -> dict[str, Track]:
+    kinds: dict[int, TrackKind] = {2: "vector", 3: "static", 4: "map"}
+    return {
+        name: Track(kinds[values.ndim], values.shape[-1], Same(values))
+        for name, values in sample.get("conditions", {}).items()
+    }
