@@ -421,7 +421,7 @@ def test_the_bias_depends_on_distance_and_side_alone() -> None:
         ({"attention": (2,)}, r"^attention at resolution \[2\]: there are 2"),
         ({"temporal_attention": (0, -1)}, r"temporal_attention at resolution \[-1\]"),
         ({"head_width": 0}, "head_width 0 must be at least 1"),
-        ({"head_width": 5}, "heads of 5 features don't divide 8"),
+        ({"head_width": 5}, "heads of 5 features don't divide 16"),
         ({"dropout": 1.0}, "dropout 1.0"),
         ({"patch": 0}, "patch 0 must be at least 1"),
         ({"classes": -1}, "classes -1"),
@@ -488,16 +488,16 @@ def moving_dots(clips: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return dots that start anywhere on a torus and take a random step before each later frame.
 
     Returns:
-        Clips [b 4 1 8 8] and the steps [b 4 2], unknown for the first frame.
+        Clips [b 3 1 8 8] and the steps [b 3 2], unknown for the first frame.
     """
-    steps = STEPS[torch.randint(4, (clips, 3), generator=generator)]
+    steps = STEPS[torch.randint(4, (clips, 2), generator=generator)]
     start = torch.randint(8, (clips, 1, 2), generator=generator)
     path = torch.cat([start, start + (2 * steps).cumsum(1)], dim=1).long() % 8
-    frames = torch.full((clips, 4, 1, 8, 8), -1.0)
-    clip, frame = torch.arange(clips)[:, None], torch.arange(4)
+    frames = torch.full((clips, 3, 1, 8, 8), -1.0)
+    clip, frame = torch.arange(clips)[:, None], torch.arange(3)
     for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
         frames[clip, frame, 0, (path[..., 0] + down) % 8, (path[..., 1] + right) % 8] = 1.0
-    action = torch.full((clips, 4, 2), torch.nan)
+    action = torch.full((clips, 3, 2), torch.nan)
     action[:, 1:] = steps
     return frames, action
 
@@ -515,23 +515,23 @@ def test_it_learns_what_actions_do() -> None:
         head_width=16,
     ).build(
         channels=1,
-        masks=BlockMasks(past=1, target=3),
+        masks=BlockMasks(past=1, target=2),
         conditions=(Condition(name="action", kind="vector", size=2),),
     )
     schedule = LogNormalSchedule(mean=0.5, std=1.0)
     diffusion = Diffusion(schedule=schedule, predicts="edm", labels="log")
-    loss, rate = MaskedLoss(), 4e-3
+    loss, rate = MaskedLoss(), 5e-3
     optimizer = torch.optim.Adam(network.parameters(), lr=rate, betas=(0.9, 0.99))
-    for step in range(200):
+    for step in range(170):
         optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 20)
         clip, action = moving_dots(16, generator)
         telling = Telling(network, Told(conditions={"action": action}))
-        roles = roles_from("KTTT").expand(16, -1)
+        roles = roles_from("KTT").expand(16, -1)
         optimizer.zero_grad()
         loss(telling, diffusion, clip, roles, generator).mean().backward()
         optimizer.step()
     clip, action = moving_dots(64, generator)
-    roles = roles_from("KTTT").expand(64, -1)
+    roles = roles_from("KTT").expand(64, -1)
     levels = torch.where(roles == Role.TARGET, 10.0, 0.0)  # so noisy that nothing shines through
     noise = torch.randn(clip.shape, generator=generator)
     errors = []

@@ -220,7 +220,7 @@ def test_hidden_images_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_folders_without_the_layout_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder of videos: give one with --data; put"):
+    with pytest.raises(InputError, match="no videos: give a file or a folder with --data; put"):
         clips_of(None)
     with pytest.raises(InputError, match=r"nowhere is no folder: .* train .* test"):
         clips_of(tmp_path / "nowhere")
@@ -258,7 +258,7 @@ def test_links_to_images_beside_images_are_refused(tmp_path: Path) -> None:
 def test_other_frame_sizes_are_refused_or_converted_as_asked(tmp_path: Path) -> None:
     random = np.random.default_rng(0).integers(0, 256, (3, 10, 14, 3), dtype=np.uint8)
     folder_of(tmp_path, a=numbered(3), b=random, c=random)
-    match = r"b\.npy has frames of 10x14x3 and the model takes 8x8x1 .*or --fit stretch, crop or"
+    match = r"b\.npy has frames of 10x14x3 and the model takes 8x8x1 .*or --fit stretch, crop, pad or"
     with pytest.raises(InputError, match=match):
         clips_of(tmp_path)
     video = read(tmp_path / "train" / "b.npy")
@@ -416,6 +416,6 @@ def test_a_published_recipe_trains_on_a_folder_of_videos(
     command += ["--network.width", "8", "--network.head-width", "8", "--network.multipliers", "1"]
     command += ["--network.attention", "0", "--log.sample-every", "0", "--masks.target", "2"]
     assert main(command) == 2
-    assert "--data.fit (in training) or --fit stretch, crop or ramvid" in capsys.readouterr().err
+    assert "--data.fit (in training) or --fit stretch, crop, pad or ramvid" in capsys.readouterr().err
     assert main([*command, "--data.height", "16", "--data.width", "16"]) == 0
     assert set(load(tmp_path / "run").tasks) == {"predict", "rewind", "interpolate", "generate"}

@@ -16,11 +16,13 @@ from framefill.config import DataConfig
 from framefill.device import autocast, choose_device
 from framefill.errors import InputError
 from framefill.files import atomic_folder
+from framefill.held_out import held_out
 from framefill.masks import Masks, RandomMasks
 from framefill.metrics.bits import Bits, bits_per_dimension
 from framefill.metrics.scores import Summary, summary
 from framefill.model import Model
 from framefill.model_config import SamplerConfig
+from framefill.nn.denoisers import telling
 from framefill.planning import can_fill, plan
 from framefill.randomness import generator_for
 from framefill.roles import roles_from
@@ -191,14 +193,11 @@ def _parts(
     clips: int,
     settings: Settings,
 ) -> Iterator[Bits]:
-    source = data.clips(frames=len(row), split="test", seed=settings.seed)
-    for first in range(0, clips, settings.batch):
-        numbers = range(first, min(first + settings.batch, clips))
-        truth = np.stack([source[number] for number in numbers])
-        clip = model.config.normaliser.to_clip(truth).to(model.device)
-        labels = [source.label(number) for number in numbers]
-        bound = model.of_class(model.config.class_numbers(settings.label, labels))
-        generators = [generator_for(settings.seed, STREAM_BPD, number) for number in numbers]
+    found = held_out(data, frames=len(row), seed=settings.seed, clips=clips, at_once=settings.batch)
+    for held in found:
+        clip = model.config.normaliser.to_clip(held.truth).to(model.device)
+        bound = held.told(model, settings.label, list(range(len(clip))))
+        generators = [generator_for(settings.seed, STREAM_BPD, number) for number in held.numbers]
         coded = []
         for window in windows:
             part = clip[:, torch.tensor(window.frames).clamp(0, len(row) - 1)]
@@ -217,7 +216,7 @@ def _window(
     roles = roles_from(window.row).expand(len(clip), -1).to(clip.device)
     with autocast(clip.device, settings.precision):
         return bits_per_dimension(
-            model.network,
+            telling(model.network, model.told.at(window.frames)),
             model.config.diffusion,
             clip,
             roles,

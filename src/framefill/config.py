@@ -190,6 +190,7 @@ class Config:
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
         self._check_classes()
+        self.model()
         self.loss.check(self.diffusion)
         if self.loss.kind != "error":
             steps = 2 / self.normaliser.bin_width
@@ -204,10 +205,12 @@ class Config:
         )
 
     def _check_classes(self) -> None:
-        network = self.model().network_classes
-        data = self.data.classes if isinstance(self.data, VideosConfig) else ()
         if isinstance(self.data, OwnConfig):
             return  # its clips say their classes
+        network = 0
+        if isinstance(self.network, VolumeConfig | SpaceTimeConfig):
+            network = self.network.classes
+        data = self.data.classes if isinstance(self.data, VideosConfig) else ()
         if network and not data:
             raise InputError(
                 f"a network of {network} classes and data of none: name them with --data.classes, "

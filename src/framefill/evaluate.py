@@ -19,6 +19,7 @@ from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.evidence import SHOWN_CLIPS, Clips, Kept, Samples, Sheet
 from framefill.files import atomic_folder
+from framefill.held_out import held_out
 from framefill.masks import BlockMasks, ContextMasks, Masks
 from framefill.metrics.baselines import copy_last, linear_blend, nearest_known
 from framefill.metrics.frames import FrameMetric
@@ -204,32 +205,31 @@ def _filled(
     A trajectory depends on its clip's number and its own alone, not on how many there are.
     """
     model = Model(model.network.to(choose_device(settings.device)), model.config, model.card)
-    source = data.clips(frames=len(row), split="test", seed=settings.seed)
     windows = model.plan(row, advance=settings.advance, slide=settings.slide)
     normaliser, samples, batch = model.config.normaliser, settings.samples, settings.batch
-    at_once = max(1, batch // samples)
-    for first in range(0, clips, at_once):
-        truth = np.stack([source[n] for n in range(first, min(first + at_once, clips))])
+    found = held_out(
+        data, frames=len(row), seed=settings.seed, clips=clips, at_once=max(1, batch // samples)
+    )
+    for held in found:
         started = time.perf_counter()
-        clip = normaliser.to_clip(truth)
-        pairs = [(n, sample) for n in range(len(truth)) for sample in range(samples)]
+        clip = normaliser.to_clip(held.truth)
+        pairs = [(n, sample) for n in range(len(clip)) for sample in range(samples)]
         frames = []
         for start in range(0, len(pairs), batch):
             now = pairs[start : start + batch]
-            labels = [source.label(first + n) for n, _ in now]
-            labelled = model.of_class(model.config.class_numbers(settings.label, labels))
-            filled = labelled.fill_video(
-                clip[[n for n, _ in now]].to(model.device),
+            places = [n for n, _ in now]
+            filled = held.told(model, settings.label, places).fill_video(
+                clip[places].to(model.device),
                 windows,
-                [generator_for(settings.seed, STREAM_EVALUATE, first + n, s) for n, s in now],
+                [generator_for(settings.seed, STREAM_EVALUATE, held.numbers[n], s) for n, s in now],
                 sampler=settings.sampler_for(model),
                 guidance=settings.guidance,
                 precision=settings.precision,
             )
             # Floats: MCVD's scores are of what the model gave, not of what a file would hold.
             frames.append(normaliser.to_frames(filled, np.dtype(np.float32)))
-        joined = np.concatenate(frames).reshape(len(truth), samples, *truth.shape[1:])
-        yield truth, joined, time.perf_counter() - started
+        joined = np.concatenate(frames).reshape(len(clip), samples, *held.truth.shape[1:])
+        yield held.truth, joined, time.perf_counter() - started
 
 
 def _joined(parts: list[Values]) -> Values:

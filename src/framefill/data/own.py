@@ -7,7 +7,6 @@ class Mine:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -95,7 +94,7 @@ class OwnClips:
     ) -> None:
         self.dataset, self.config, self.frames = dataset, config, frames
         self.split, self.seed = split, seed
-        self._order = lru_cache(maxsize=2)(self._permutation)
+        self._latest: tuple[int, Int64[np.ndarray, " n"]] | None = None
         first = self.clip(0)
         self.dtype = first["frames"].dtype
 
@@ -155,8 +154,11 @@ class OwnClips:
             for number in range(len(self.dataset))
         ]
 
-    def _permutation(self, epoch: int) -> Int64[np.ndarray, " n"]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+    def _order(self, epoch: int) -> Int64[np.ndarray, " n"]:
+        if self._latest is None or self._latest[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            self._latest = epoch, rng.permutation(len(self.dataset))
+        return self._latest[1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -184,7 +183,7 @@ class VideoClips:
         _check_frames(self.footage, config)
         _check_classes(self.footage, config)
         _check_conditions(self.footage, config)
-        self._starts = cache(self._possible_starts)
+        self._starts = [self._possible_starts(each) for each in self.footage]
 
     def __len__(self) -> int:
         """Return the number of clips, as many as an index can name."""
@@ -201,7 +200,7 @@ class VideoClips:
             InputError: the file has changed, is damaged, or has frames that can't be resized.
         """
         rng, number = self._chosen(index)
-        starts = self._starts(number)
+        starts = self._starts[number]
         start = int(starts[rng.integers(len(starts))])
         footage = self.footage[number]
         places = [start + i * self.config.every for i in range(self.frames)]
@@ -245,9 +244,8 @@ class VideoClips:
         drawn = rng.integers(len(self.footage)) if train else index % len(self.footage)
         return rng, int(drawn)
 
-    def _possible_starts(self, number: int) -> range | Int64[np.ndarray, " n"]:
+    def _possible_starts(self, footage: Footage) -> range | Int64[np.ndarray, " n"]:
         """Return where clips of a video can start."""
-        footage = self.footage[number]
         spare = footage.length - self.span
         starts = range(min(spare, 0), max(spare, 0) + 1)
         if self.split == "test" and spare < 0:
