@@ -222,12 +222,12 @@ def test_hidden_images_are_not_counted(tmp_path: Path) -> None:
 def test_folders_without_the_layout_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no videos: give a file or a folder with --data; put"):
         clips_of(None)
-    with pytest.raises(InputError, match=r"nowhere is no folder: .* train .* test"):
+    with pytest.raises(InputError, match=r"nowhere doesn't exist: .* train .* test"):
         clips_of(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="has no folder train and no folder test: put the videos"):
+    with pytest.raises(InputError, match=r"holds no videos: fill it with videos"):
         clips_of(tmp_path)
     (tmp_path / "train").mkdir()
-    with pytest.raises(InputError, match="has no folder test: "):
+    with pytest.raises(InputError, match="has train and no test: put the videos"):
         clips_of(tmp_path, split="test")
     with pytest.raises(InputError, match=r"train holds no videos: .*\.mp4 .*\.npy .*\.png"):
         clips_of(tmp_path)

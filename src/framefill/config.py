@@ -21,7 +21,7 @@ from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
 from framefill.masks import Masks
 from framefill.model_config import ModelConfig, SamplerConfig
-from framefill.nn.config import NetworkConfig
+from framefill.nn.config import NetworkConfig, SpaceTimeConfig, VolumeConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
 from framefill.sampling import DpmSolver2M

@@ -76,7 +76,7 @@ class Place:
             raise InputError(f"split {self.split!r} is for benchmarks, and {self.path} is none")
         if own := _parts(self.path):
             if part not in own:
-                raise InputError(f"{self.path} has {', '.join(own)} and no {part}: {LAYOUT}")
+                raise InputError(f"{self.path} has {min(own)} and no {part}: {LAYOUT}")
             return self._opened([own[part]]), ""
         return self._held_out(self._opened([self.path]), part)
 
