@@ -1,4 +1,4 @@
-"""Films: any frame in any order is what FFmpeg's own program gives, or there is a reason why not."""
+"""Films: any frame in any order is that of FFmpeg's own program, or there is a reason why not."""
 
 import functools
 import multiprocessing
@@ -194,7 +194,7 @@ MAKES = {
     "photos.avi": ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p"),
     "plain.y4m": ("-pix_fmt", "yuv420p"),
 }
-SOUGHT = {*MAKES} - {"raw.h264", "loop.gif", "palette.avi"}
+SOUGHT = {*MAKES} - {"raw.h264", "refresh.mp4", "loop.gif", "palette.avi"}
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_equal_pictures_are_told_apart_or_are_equal(tmp_path):
     encode(path, frames, "rgb24", "libx264rgb")
     film = open_film(path)
     whole = read(path).frames
-    for places in some_places(90, 0) + [[39, 40], [41]]:
+    for places in [*some_places(90, 0), [39, 40], [41]]:
         assert np.array_equal(film.take(places), whole[places])
 
 
@@ -276,10 +276,10 @@ def test_times_are_the_files(tmp_path):
     stamps = [0, 3, 4, 10, 11, 40]
     path = tmp_path / "changing.mkv"
     with av.open(path, "w") as container:
-        stream = container.add_stream("png", rate=100)
-        stream.height, stream.width, stream.pix_fmt = 16, 16, "rgb24"
-        for stamp, pixels in zip(stamps, ramp(6, 16, 16), strict=True):
-            frame = av.VideoFrame.from_ndarray(pixels)
+        stream = container.add_stream("ffv1", rate=100)
+        stream.height, stream.width, stream.pix_fmt = 16, 16, "gray"
+        for stamp, pixels in zip(stamps, ramp(6, 16, 16, 1), strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels[..., 0], format="gray")
             frame.pts, frame.time_base = stamp, Fraction(1, 100)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -309,7 +309,7 @@ def test_time_stamps_that_do_not_ascend_are_no_times(makes):
 )
 def test_kinds_of_frames_are_those_of_read(tmp_path, kind, codec, channels, dtype):
     frames = ramp(12, 20, 30, channels).astype(dtype) * (np.iinfo(dtype).max // 255)
-    path = encode(tmp_path / "clip.mkv", frames.astype(dtype), kind, codec)
+    path = encode(tmp_path / "clip.avi", frames.astype(dtype), kind, codec)
     film, whole = open_film(path), read(path).frames
     assert film.dtype == whole.dtype == dtype
     assert film.shape == whole.shape[1:] == (20, 30, min(channels, 3))
@@ -371,10 +371,14 @@ def test_a_thousand_reads_leave_nothing_behind(makes):
             film.take(range(start, start + 8))
 
     some_reads(200)
-    files, memory = len(os.listdir("/proc/self/fd")), resident_bytes()
+    files, memory = open_files(), resident_bytes()
     some_reads(1000)
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert open_files() == files
     assert resident_bytes() - memory < 20 * 2**20
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def resident_bytes() -> int:
@@ -390,7 +394,7 @@ def no_decoding(path: Path) -> FilmIndex:
 
 
 def test_an_index_is_made_once_for_all_processes(tmp_path, own_cache, monkeypatch):
-    path = encode(tmp_path / "clip.mkv", ramp(30, 16, 16), "rgb24", "png")
+    path = encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
     film = open_film(path)
     assert [file.suffix for file in own_cache.iterdir()] == [".npz"]
     monkeypatch.setattr(films, "_indexed", no_decoding)
@@ -412,12 +416,12 @@ def test_nothing_is_kept_of_damaged_films(tmp_path, own_cache):
 
 
 def test_off_keeps_nothing(tmp_path, monkeypatch):
-    path = encode(tmp_path / "clip.mkv", ramp(30, 16, 16), "rgb24", "png")
+    path = encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
     monkeypatch.setenv("FRAMEFILL_CACHE", "off")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     assert open_film(path).length == 30
-    assert sorted(os.listdir(tmp_path)) == ["clip.mkv"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the places of Linux")
@@ -426,7 +430,7 @@ def test_off_keeps_nothing(tmp_path, monkeypatch):
     [("", "home/.cache"), ("relative", "home/.cache"), ("{}/xdg", "xdg")],
 )
 def test_the_usual_place(tmp_path, monkeypatch, variable, place):
-    path = encode(tmp_path / "clip.mkv", ramp(30, 16, 16), "rgb24", "png")
+    path = encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
     monkeypatch.delenv("FRAMEFILL_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", variable.format(tmp_path))
@@ -435,7 +439,7 @@ def test_the_usual_place(tmp_path, monkeypatch, variable, place):
 
 
 def test_a_cache_that_can_not_be_used_is_passed_over(tmp_path, monkeypatch):
-    path = encode(tmp_path / "clip.mkv", ramp(30, 16, 16), "rgb24", "png")
+    path = encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
     (tmp_path / "file").write_text("no folder")
     for folder in (tmp_path / "file", tmp_path / "file" / "deeper", Path("/proc/none")):
         monkeypatch.setenv("FRAMEFILL_CACHE", str(folder))
@@ -490,7 +494,7 @@ def spoil(file: Path, how: str) -> None:
     ],
 )
 def test_a_spoiled_index_is_made_anew(tmp_path, own_cache, how, monkeypatch):
-    path = encode(tmp_path / "clip.mkv", ramp(30, 16, 16), "rgb24", "png")
+    path = encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
     open_film(path)
     (file,) = own_cache.iterdir()
     spoil(file, how)
@@ -508,18 +512,18 @@ def test_a_spoiled_index_is_made_anew(tmp_path, own_cache, how, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        "12:30.mkv",
-        "50%d %03d.mkv",
-        "ü 影片.mkv",
-        "a b'c\"d.mkv",
-        "-i.mkv",
-        "file:x.mkv",
-        "#?&=.mkv",
+        "12:30.avi",
+        "50%d %03d.avi",
+        "ü 影片.avi",
+        "a b'c\"d.avi",
+        "-i.avi",
+        "file:x.avi",
+        "#?&=.avi",
     ],
 )
 def test_names_of_all_kinds(tmp_path, monkeypatch, name):
-    encode(tmp_path / "clip.mkv", ramp(30, 16, 16), "rgb24", "png")
-    (tmp_path / "clip.mkv").rename(tmp_path / name)
+    encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
+    (tmp_path / "clip.avi").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     for path in (Path(name), tmp_path / name):
         assert np.array_equal(open_film(path).take([3, 29]), ramp(30, 16, 16)[[3, 29]])
@@ -527,16 +531,28 @@ def test_names_of_all_kinds(tmp_path, monkeypatch, name):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are text elsewhere")
 def test_a_name_that_is_no_text(tmp_path):
-    encode(tmp_path / "clip.mkv", ramp(30, 16, 16), "rgb24", "png")
-    path = tmp_path / os.fsdecode(b"\xff\xfe.mkv")
-    (tmp_path / "clip.mkv").rename(path)
+    encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
+    path = tmp_path / os.fsdecode(b"\xff\xfe.avi")
+    (tmp_path / "clip.avi").rename(path)
     assert np.array_equal(open_film(path).take([3, 29]), ramp(30, 16, 16)[[3, 29]])
 
 
-def test_a_header_with_a_huge_size_is_refused(tmp_path):
-    (tmp_path / "clip.y4m").write_bytes(b"YUV4MPEG2 W30000 H30000 F25:1 C420jpeg\nFRAME\n" * 9)
-    with pytest.raises(InputError, match=r"30000x30000x3 .* above the limit of 2048"):
+@pytest.mark.parametrize("side", [16000, 30000, 2**31 - 1])
+def test_a_header_with_a_huge_size_is_refused(tmp_path, side):
+    header = f"YUV4MPEG2 W{side} H{side} F25:1 C420jpeg\nFRAME\n"
+    (tmp_path / "clip.y4m").write_bytes(header.encode() + bytes(999))
+    with pytest.raises(InputError, match=r"clip\.y4m"):
         open_film(tmp_path / "clip.y4m")
+
+
+@pytest.mark.parametrize("side", [1, 8000, 30000, 2**31 - 1])
+def test_a_header_may_lie_about_the_size(tmp_path, side):
+    path = encode(tmp_path / "clip.avi", ramp(30, 16, 16), "rgb24", "png")
+    data = path.read_bytes()
+    sizes = (16).to_bytes(4, "little") * 2
+    assert data.count(sizes) == 2
+    path.write_bytes(data.replace(sizes, side.to_bytes(4, "little") * 2))
+    same_or_refused(path)
 
 
 @pytest.mark.parametrize("playlist", ["ffconcat version 1.0\nfile a.avi\n", "#EXTM3U\na.avi\n"])
@@ -549,12 +565,15 @@ def test_playlists_can_not_open_other_files(tmp_path, playlist):
 
 def same_or_refused(path: Path) -> None:
     """A film is refused in the words of `read`, or any frame is that of `read`."""
+    refusal = ""
     try:
         whole = read(path).frames
     except InputError as error:
+        refusal = str(error)
+    if refusal:
         with pytest.raises(InputError) as caught:
             open_film(path)
-        assert str(caught.value) == str(error)
+        assert str(caught.value) == refusal
         return
     film = open_film(path)
     assert film.length == len(whole)

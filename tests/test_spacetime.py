@@ -176,6 +176,20 @@ def test_every_frame_has_its_own_level(canvas: Tensor, labels: Tensor, told: Tol
         assert not changed[1].any()
 
 
+@pytest.mark.parametrize("name", ["action", "wind"])
+def test_every_frame_has_its_own_conditions(
+    canvas: Tensor, labels: Tensor, told: Told, name: str
+) -> None:
+    fresh = build(small())
+    nn.init.normal_(fresh.unet.head.conv.weight)
+    before = fresh(canvas, labels, ROLES, told)
+    for frame in range(5):
+        value = told.conditions[name].clone()
+        value[0, frame] += 1
+        changed = before != fresh(canvas, labels, ROLES, with_condition(told, name, value))
+        assert changed.flatten(2).any(2).nonzero().tolist() == [[0, frame]]
+
+
 @pytest.mark.parametrize("junk", [torch.nan, torch.inf, -1e30, 3.0])
 def test_what_is_not_there_is_never_read(
     network: nn.Module, canvas: Tensor, labels: Tensor, told: Told, junk: float

@@ -20,11 +20,21 @@ NAMES = {  # of dimensions, in the words of many fields
     ),
     "h": (
         *("y", "lat", "latitude", "row", "rows", "height", "south_north", "rlat", "nj", "j"),
-        *("ny", "nlat", "yc", "northing", "projection_y_coordinate"),
+        *("ny", "nlat", "yc", "northing", "projection_y_coordinate", "grid_latitude"),
     ),
     "w": (
         *("x", "lon", "longitude", "col", "cols", "column", "columns", "width", "west_east"),
-        *("rlon", "ni", "i", "nx", "nlon", "xc", "easting", "projection_x_coordinate"),
+        *(
+            "rlon",
+            "ni",
+            "i",
+            "nx",
+            "nlon",
+            "xc",
+            "easting",
+            "projection_x_coordinate",
+            "grid_longitude",
+        ),
     ),
     "c": (
         *("channel", "channels", "c", "band", "bands", "level", "lev", "levels", "z"),
@@ -146,14 +156,14 @@ def floats_for(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
 
 
 def _holds(dtype: np.dtype[np.generic], value: float) -> bool:
-    """Whether a number that isn't NaN is among the values of a dtype (of floats: in their range)."""
+    """Whether values of a dtype can be a number: floats, whatever is in their range, but no NaN."""
     if not np.isfinite(value):
         return dtype.kind == "f" and not np.isnan(value)
     if dtype.kind == "f":
-        return abs(value) <= float(np.finfo(dtype).max)
+        return abs(value) <= float(np.finfo(dtype.name).max)
     if dtype.kind == "b":
         return value in (0, 1)
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(dtype.name)
     return value == int(value) and limits.min <= value <= limits.max
 
 

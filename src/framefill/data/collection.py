@@ -9,11 +9,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-try:  # TEMPORARY
-    from framefill.data.benchmarks.entry import Benchmark
-    from framefill.data.benchmarks.registry import BENCHMARKS, recognised
-except ImportError:
-    Benchmark, BENCHMARKS, recognised = object, {}, lambda path: None
+from framefill.data.benchmarks.entry import Benchmark
+from framefill.data.benchmarks.registry import BENCHMARKS, recognised
 from framefill.data.footage import Footage, Layout
 from framefill.data.formats import IMAGES, SCANS, SUFFIXES, is_dicom, open_footage, suffix_of
 from framefill.data.natural import natural
@@ -65,13 +62,8 @@ class Place:
             raise InputError(f"{self.path} doesn't exist: check the path; {LAYOUT}")
         if (benchmark := self._benchmark()) is not None:
             split = self.split or benchmark.splits[0]
-            if split not in benchmark.splits:
-                raise InputError(
-                    f"no split {split!r} of {benchmark.name}{suggestion(split, benchmark.splits)}; "
-                    f"there are: {', '.join(benchmark.splits)}"
-                )
             found = benchmark.find(self.path, split, part, self.layout)
-            return found, f"{benchmark.name}, split {split}: {len(found)} videos to {part}"
+            return found, f"{benchmark.name}: {benchmark.note(self.path, split)}"
         if self.split:
             raise InputError(f"split {self.split!r} is for benchmarks, and {self.path} is none")
         if own := _parts(self.path):

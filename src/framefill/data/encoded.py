@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Shaped
 from PIL import Image
 
-from framefill.data.film_index import NO_STAMP, FilmIndex
+from framefill.data.film_index import NO_STAMP, FilmIndex, checksum
 from framefill.data.films import (
     CONTAINERS,
     Damage,
@@ -55,14 +55,12 @@ def picture_in(data: bytes, formats: tuple[str, ...], name: str) -> Shaped[np.nd
 def index_of(data: bytes, name: str) -> FilmIndex:
     """Decode a video file once, holding one frame at a time, and return what is known of it.
 
-    Without what is needed to start decoding in the middle.
-
     Raises:
         InputError: as `framefill.data.films.open_film`.
     """
     # The pass of films.open_film over a file could be shared, if it took an open one.
     kinds: set[Kind] = set()
-    stamps = []
+    stamps, keys, sums = [], [], []
     converter = VideoReformatter()
     with _opened(data, name) as film:
         check_header(film, ANY_FRAME, name)
@@ -73,6 +71,9 @@ def index_of(data: bytes, name: str) -> FilmIndex:
                     first.refuse_other(kind, f"frame {number} of {name}")
                 kinds.add(kind)
                 stamps.append(NO_STAMP if frame.pts is None else frame.pts)
+                sums.append(checksum(frame))
+                if frame.key_frame:
+                    keys.append(number)
         except Damage as damage:
             raise damaged(name, len(stamps), 0, str(damage)) from damage
         ANY_FRAME.of(len(stamps), name)
@@ -81,8 +82,8 @@ def index_of(data: bytes, name: str) -> FilmIndex:
             rate=rate_of(film),
             tick=film[1].time_base or Fraction(0),
             stamps=np.array(stamps, np.int64),
-            keys=np.empty(0, np.int64),
-            sums=np.empty(0, np.uint32),
+            keys=np.array(keys, np.int64),
+            sums=np.array(sums, np.uint32),
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from framefill.data import handles
 from framefill.data.axes import DAMAGED, LazyArray
@@ -117,6 +117,7 @@ def _opened_netcdf(path: Path) -> GridFile:
     import netCDF4
     from xarray.backends import NetCDF4DataStore
 
+    opener = cast(Callable[[netCDF4.Dataset], Any], NetCDF4DataStore)
     with path.open("rb") as file:
         start = file.read(len(HDF5))
     if start[:3] == b"CDF" and start[3] in (1, 2, 5):
@@ -130,9 +131,11 @@ def _opened_netcdf(path: Path) -> GridFile:
     attributes: dict[str, Mapping[str, Any]] = {}
     unlimited = set()
     for prefix, group in _groups(root, ""):
-        store = NetCDF4DataStore(group)
+        store = opener(group)
         attributes[prefix.rstrip("/")] = dict(store.get_attrs())
-        unlimited |= {f"{prefix}{name}" for name, dim in group.dimensions.items() if dim.isunlimited()}
+        unlimited |= {
+            f"{prefix}{name}" for name, dim in group.dimensions.items() if dim.isunlimited()
+        }
         for name, variable in group.variables.items():
             arrays[f"{prefix}{name}"] = _netcdf_array(store.open_store_variable(name, variable))
     return GridFile(arrays, attributes, frozenset(unlimited), 0, root.close)

@@ -9,17 +9,21 @@ import numpy as np
 from jaxtyping import Shaped
 
 from framefill.data.axes import DAMAGED, letter_of
-from framefill.data.cf_times import decoded, units_of
 from framefill.data.footage import Footage, Layout
 from framefill.data.grid_files import GridArray, GridFile, GridSource, grid_file
 from framefill.data.named import Chosen, Entry, chosen, footage, labels, text
-from framefill.data.packing import ATTRIBUTES, packing_of
-from framefill.data.saved import KEPT, Saved, SavedArray, SavedTimes
+from framefill.data.saved import (
+    KEPT,
+    LONGEST,
+    MOST_LABELS,
+    Saved,
+    SavedArray,
+    SavedTimes,
+    saved_times,
+)
 from framefill.data.video import Header, first_line
 from framefill.errors import InputError
 
-LONGEST = 2**27  # values of a time coordinate
-MOST_LABELS = 4096
 REFERRING = ("coordinates", "bounds", "climatology", "grid_mapping")  # attributes (CF, chapter 5)
 
 
@@ -53,14 +57,15 @@ def open_grid(path: Path, layout: Layout) -> list[Footage]:
     except DAMAGED as error:
         raise InputError(f"{path} can't be read ({first_line(error)})") from error
     kind = ".zarr" if file.version else ".nc"
+    known = [
+        replace(each, times=None if times is None else times.times, channels=channels)
+        for each in videos
+    ]
+    if content is None:
+        return known
     return [
-        replace(
-            each,
-            times=None if times is None else times.times,
-            channels=channels,
-            header=content and Header(kind, replace(content, shape=each.shape, video=number)),
-        )
-        for number, each in enumerate(videos)
+        replace(each, header=Header(kind, replace(content, shape=each.shape, video=number)))
+        for number, each in enumerate(known)
     ]
 
 
@@ -94,7 +99,7 @@ def _coordinate(file: GridFile, name: str, dim: str) -> str:
     """Return the name of the coordinate of a dimension: in the same group, or one around it."""
     shape, dims = file.arrays[name].data.shape, file.arrays[name].dims
     group = name
-    while "/" in group or group:
+    while group:
         group = group.rpartition("/")[0]
         other = f"{group}/{dim}" if group else dim
         found = file.arrays.get(other)
@@ -119,18 +124,7 @@ def _times(path: Path, file: GridFile, found: Chosen) -> SavedTimes | None:
     if array.data.shape[0] > LONGEST:
         raise InputError(f"{path}: {name} has {array.data.shape[0]} values, more than {LONGEST}")
     stored = np.asarray(array.data[(slice(None),)])
-    attributes = dict(array.attributes)
-    packing = packing_of(attributes, stored.dtype, f"{path}: {name}")
-    numbers = stored.astype(stored.dtype.newbyteorder("="))
-    values = packing.unpack(stored)
-    if packing.scale is not None or packing.offset is not None or packing.unsigned or (
-        values.dtype.kind == "f" and np.isnan(values).any()
-    ):
-        numbers = values
-        attributes = {key: each for key, each in attributes.items() if key not in ATTRIBUTES}
-    units = units_of(text(attributes.get("units", "")), text(attributes.get("calendar", "")))
-    base = name.rpartition("/")[2]
-    return SavedTimes(base, attributes, numbers, decoded(numbers, units), units)
+    return saved_times(name.rpartition("/")[2], stored, array.attributes, f"{path}: {name}")
 
 
 def _time_name(file: GridFile, found: Chosen) -> str:
@@ -160,9 +154,7 @@ def _channels(path: Path, file: GridFile, found: Chosen) -> tuple[str, ...]:
     return labels(_kept(np.asarray(array.data[(slice(None),)])))
 
 
-def _saved(
-    path: Path, file: GridFile, found: Chosen, times: SavedTimes | None
-) -> Saved | None:
+def _saved(path: Path, file: GridFile, found: Chosen, times: SavedTimes | None) -> Saved | None:
     if not found.arrays[0].names:
         return None
     group = found.arrays[0].name.rpartition("/")[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
 from framefill.data.axes import LazyArray, Source, axes_of, footage_of, plane_of
 from framefill.data.footage import Footage, Layout, Track
@@ -31,6 +32,7 @@ class Entry(NamedTuple):
         source: Opens it, and loads it as stored.
         beside: It belongs to others: a coordinate, a boundary. It holds no frames unless asked for.
         refused: Why it can't be read, or "".
+        hints: Names that tell what the dimensions are, where their own don't.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Entry(NamedTuple):
     source: Source
     beside: bool = False
     refused: str = ""
+    hints: tuple[str, ...] = ()
 
 
 class Chosen(NamedTuple):
@@ -94,7 +97,7 @@ def chosen(entries: Sequence[Entry], layout: Layout, path: Path) -> Chosen:
         plane_of(each.dtype, "", None, f"{path}: {each.name}")
     if len(set(layout.variables)) < len(layout.variables):
         raise InputError(f"variables {', '.join(layout.variables)}: name each once")
-    axes = axes_of(first.shape, first.names, layout.axes, f"{path}: {first.name}")
+    axes = _axes(first, layout, f"{path}: {first.name}")
     if "c" in axes and len(arrays) > 1:
         raise InputError(
             f"{path}: {first.name} has channels itself (axes {axes!r} {first.shape}), so it can't "
@@ -135,17 +138,21 @@ def _only(entries: Sequence[Entry], layout: Layout, path: Path) -> Entry:
 def _can_be_video(entry: Entry, layout: Layout) -> bool:
     try:
         plane_of(entry.dtype, "", None, entry.name)
-        axes = axes_of(entry.shape, entry.names, layout.axes, entry.name)
+        axes = _axes(entry, layout, entry.name)
     except InputError:
         return False
     return "f" in axes and 0 not in entry.shape
 
 
+def _axes(entry: Entry, layout: Layout, name: str) -> str:
+    return axes_of(entry.shape, entry.hints or entry.names, layout.axes, name)
+
+
 def _listed(entries: Sequence[Entry]) -> str:
-    texts = [
-        f"{each.name} ({'x'.join(str(length) for length in each.shape) or 'one'} {each.dtype})"
-        for each in entries[:SHOWN]
-    ]
+    texts = []
+    for each in entries[:SHOWN]:
+        shape = "x".join(str(length) for length in each.shape) or "one"
+        texts.append(f"{each.name} ({each.refused or f'{shape} {each.dtype}'})")
     return ", ".join(texts) + (f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else "")
 
 
@@ -212,22 +219,23 @@ def _rate(attribute: Any) -> float | None:
 
 def text(attribute: Any) -> str:
     """Return an attribute as a text; "" where it is something else."""
+    if isinstance(attribute, np.ndarray) and attribute.size == 1:
+        attribute = attribute.item()
     if isinstance(attribute, bytes):
         return attribute.decode("utf-8", "replace")
     return str(attribute) if isinstance(attribute, str) else ""
 
 
-def labels(values: Sequence[Any]) -> tuple[str, ...]:
+def labels(values: Shaped[np.ndarray, " n"]) -> tuple[str, ...]:
     """Return the names of channels: texts as they are, numbers in short.
 
     >>> labels(np.array([850.0, 2.5]))
     ('850', '2.5')
     """
-    plain = np.asarray(values)
-    if plain.dtype.kind in "iufb":
-        return tuple(f"{value:.10g}" for value in plain.tolist())
-    if plain.dtype.kind in "SUO":
-        return tuple(text(value) or str(value) for value in plain.tolist())
+    if values.dtype.kind in "iufb":
+        return tuple(f"{value:.10g}" for value in values.tolist())
+    if values.dtype.kind in "SUO":
+        return tuple(text(value) for value in values.tolist())
     return ()
 
 

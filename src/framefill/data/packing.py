@@ -116,7 +116,7 @@ class Packing:
 def _within(whole: Shaped[np.ndarray, "..."], dtype: np.dtype[np.generic]) -> bool:
     if not np.isfinite(whole).all():
         return False
-    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype.name).min, np.iinfo(dtype.name).max)
     return not whole.size or limits[0] <= int(whole.min()) <= int(whole.max()) <= limits[1]
 
 

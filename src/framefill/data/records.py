@@ -277,10 +277,9 @@ def _single(values: Shaped[np.ndarray, "..."], frames: int, name: str) -> Shaped
             f"condition {name!r} has shape {values.shape} and .tfrecord takes one vector for each "
             f"of the {frames} frames: choose another format"
         )
-    single = values.astype(np.float32)
-    if (np.isfinite(values) & ~np.isfinite(single)).any():
+    if (np.abs(values[np.isfinite(values)]) > np.finfo(np.float32).max).any():
         raise InputError(f"condition {name!r} has values that single precision doesn't hold")
-    return single
+    return values.astype(np.float32)
 
 
 def _png(frame: Shaped[np.ndarray, "h w c"]) -> bytes:

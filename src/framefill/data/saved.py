@@ -9,16 +9,19 @@ import numpy as np
 from jaxtyping import Shaped
 
 from framefill.data.axes import DAMAGED, Source
-from framefill.data.cf_times import Units, fresh, restored, units_of
-from framefill.data.packing import ATTRIBUTES, Packing
+from framefill.data.cf_times import Units, decoded, fresh, restored, units_of
+from framefill.data.named import text
+from framefill.data.packing import ATTRIBUTES, Packing, packing_of
 from framefill.data.video import Video, first_line
 from framefill.errors import FillWarning, InputError
 
 LIMITS = ("valid_range", "valid_min", "valid_max", "actual_range")  # of stored numbers
 KEPT = 2**16  # values of a coordinate that are kept in memory
+LONGEST = 2**27  # values of a time coordinate
+MOST_LABELS = 4096  # names of channels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SavedArray:
     """An array of a file: one that holds frames, or a coordinate.
 
@@ -71,6 +74,7 @@ class Saved:
         coordinates: Others, without those that change from frame to frame.
         attributes: Of the file, or the group.
         group: That the arrays are in.
+        unlimited: The dimension of the frames can grow.
         version: Of the format.
     """
 
@@ -82,6 +86,7 @@ class Saved:
     coordinates: tuple[SavedArray, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     group: str = ""
+    unlimited: bool = False
     version: int = 0
 
 
@@ -101,6 +106,30 @@ class Ready(NamedTuple):
     values: Shaped[np.ndarray, "..."]
     attributes: dict[str, Any]
     compressed: bool = False
+
+
+def saved_times(
+    name: str, stored: Shaped[np.ndarray, " f"], attributes: Mapping[str, Any], label: str
+) -> SavedTimes:
+    """Return the times that a coordinate says.
+
+    Args:
+        name: Within the file, or its group.
+        stored: Its numbers.
+        attributes: Its own; units and calendar, and how it is packed.
+        label: What to call it in a message.
+
+    Raises:
+        InputError: it is packed in a wrong way.
+    """
+    packing = packing_of(attributes, stored.dtype, label)
+    numbers, values = stored.astype(stored.dtype.newbyteorder("=")), packing.unpack(stored)
+    scaled = packing.unsigned or packing.scale is not None or packing.offset is not None
+    if scaled or (values.dtype.kind == "f" and np.isnan(values).any()):
+        numbers = values
+        attributes = {key: each for key, each in attributes.items() if key not in ATTRIBUTES}
+    units = units_of(text(attributes.get("units", "")), text(attributes.get("calendar", "")))
+    return SavedTimes(name, attributes, numbers, decoded(numbers, units), units)
 
 
 def saved_of(video: Video, formats: Sequence[str]) -> Saved | None:
@@ -139,9 +168,11 @@ def ready(video: Video, saved: Saved | None) -> list[Ready]:
 def _plain(video: Video) -> list[Ready]:
     attributes: dict[str, Any] = {"units": video.units} if video.units else {}
     packing = Packing(video.frames.dtype.name)
-    if video.stored is not None:
+    if video.stored is not None and not np.isnan(video.stored.missing):
         packing = Packing(video.stored.dtype, (video.stored.missing,))
         attributes["_FillValue"] = np.dtype(video.stored.dtype).type(video.stored.missing)
+    elif video.stored is not None and not np.isnan(video.frames).any():
+        packing = Packing(video.stored.dtype)
     if video.fps is not None:
         attributes["fps"] = video.fps
     values, attributes = _packed(video.frames, packing, attributes, "frames")

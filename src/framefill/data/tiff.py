@@ -235,8 +235,8 @@ def open_tiff_folder(paths: Sequence[Path], name: str, path: Path, layout: Layou
     first = found[0]
     if len(found) > 1 or first.length > 1:
         raise InputError(
-            f"{paths[0]} has {len(found)} videos of {first.length} frames: a folder of frames needs "
-            "files of one frame each"
+            f"{paths[0]} has {len(found)} videos of {first.length} frames: a folder needs files of "
+            "one frame each"
         )
     reader = Files(tuple(paths), first.shape, first.dtype, each)
     return replace(first, name=name, path=path, length=len(paths), reader=reader, times=None)
@@ -332,7 +332,9 @@ def _chain(file: Any, name: str) -> list[Page]:
     offset = file.pages.first.offset
     while offset:
         if offset in pages or offset >= handle.size or read > handle.size:
-            raise InputError(f"{name} is damaged or cut off after {len(pages)} pages: fetch it again")
+            raise InputError(
+                f"{name} is damaged or cut off after {len(pages)} pages: fetch it again"
+            )
         handle.seek(offset)
         (count,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
         table = handle.read(count * form.tagsize + form.offsetsize)
@@ -340,11 +342,15 @@ def _chain(file: Any, name: str) -> list[Page]:
         for start in range(0, count * form.tagsize, form.tagsize):
             code, kind, _, value = struct.unpack_from(form.tagheaderformat, table, start)
             if code in (254, 256, 257, 277):
-                width = {1: 1, 3: 2, 4: 4, 16: 8}.get(kind, 4)
-                order = "little" if form.byteorder == "<" else "big"
-                numbers[code] = int.from_bytes(value[:width], order)
+                width = {1: 1, 3: 2, 16: 8}.get(kind, 4)
+                digits = value[:width] if form.byteorder == ">" else value[:width][::-1]
+                numbers[code] = int.from_bytes(digits, "big")
         pages[offset] = Page(
-            offset, numbers.get(256, 0), numbers.get(257, 0), numbers.get(277, 1), numbers.get(254, 0)
+            offset,
+            numbers.get(256, 0),
+            numbers.get(257, 0),
+            numbers.get(277, 1),
+            numbers.get(254, 0),
         )
         read += len(table)
         (offset,) = struct.unpack(form.offsetformat, table[count * form.tagsize :])
@@ -382,14 +388,11 @@ def _shaped(first: Any, count: int) -> Stack | None:
     told = json.loads(first.shaped_description)
     shape, axes = tuple(map(int, told["shape"])), told.get("axes")
     page = [length for length in first.shape if length > 1]
-    for split in range(len(shape)):
-        lead = shape[:split]
-        if [length for length in shape[split:] if length > 1] == page and math.prod(lead) in (
-            *(count, 0),
-            math.prod(lead) if count == 1 else 0,
-        ):
+    for split in range(len(shape) + 1):
+        lead, rest = shape[:split], [length for length in shape[split:] if length > 1]
+        if rest == page and (count == 1 or math.prod(lead) == count):
             named = isinstance(axes, str) and len(axes) == len(shape)
-            letters = axes[:split] if named else ("I" if split == 1 else "?" * split)
+            letters = axes[:split] if named else "I" if split == 1 else "?" * split
             return Stack(letters, _numbered(lead, count))
     return None
 
@@ -399,3 +402,406 @@ def _numbered(lead: tuple[int, ...], count: int) -> Int64[np.ndarray, "..."]:
     if count == 1:
         return np.broadcast_to(np.zeros((), np.int64), lead)
     return np.arange(count).reshape(lead)
+
+
+def _imagej(file: Any, count: int, name: str) -> Stack:
+    first = file.pages.first
+    lines = [line.partition("=") for line in first.imagej_description.splitlines()]
+    told = {key.strip(): value.strip() for key, _, value in lines}
+    keys = {"T": "frames", "Z": "slices", "C": "channels"}
+    lengths = {letter: max(int(told.get(key) or 1), 1) for letter, key in keys.items()}
+    if lengths["C"] == first.samplesperpixel and lengths["T"] * lengths["Z"] == count:
+        lengths["C"] = 1  # Bio-Formats calls the samples of a page so
+    order = told.get("order", "czt").upper()[::-1]
+    axes = order if sorted(order) == ["C", "T", "Z"] else "TZC"
+    lead = tuple(lengths[letter] for letter in axes)
+    if math.prod(lead) == 1:
+        axes, lead = "I", (count if count > 1 else max(int(told.get("images") or 1), 1),)
+    if count not in (1, math.prod(lead)):
+        raise InputError(
+            f"{name} has {count} pages, and its description tells of {math.prod(lead)}: it is cut "
+            "off, or needs to be saved anew"
+        )
+    step = float(told.get("finterval") or 0) * SECONDS.get(told.get("tunit", "s"), 1.0)
+    rate = 1 / step if step > 0 else float(told.get("fps") or 0)
+    texts = first.tags.valueof(50839)
+    labels = texts.get("Labels", []) if isinstance(texts, dict) else []
+    channels: tuple[str, ...] = ()
+    if len(labels) == math.prod(lead) and "C" in axes:
+        grid = np.moveaxis(np.array(labels).reshape(lead), axes.index("C"), 0)
+        if all(len(set(row.ravel().tolist())) == 1 for row in grid):
+            channels = tuple(str(row.flat[0]) for row in grid)
+    return Stack(
+        axes,
+        _numbered(lead, count),
+        fps=rate if 0 < rate < math.inf else None,
+        channels=channels,
+        imagej=True,
+        unit=told.get("unit", ""),
+    )
+
+
+def _ome(text: str, count: int, name: str) -> list[Stack]:
+    if "<!" in text.replace("<!--", ""):
+        raise InputError(f"{name} has definitions in its OME-XML, which none needs: save it anew")
+    root = ElementTree.fromstring(text)
+    images = [each for each in root if _tag(each) == "Image"]
+    if not images:
+        raise InputError(f"{name} has its OME-XML in another file: convert it to one file")
+    units = next((each.text for each in root.iter() if each.get("K") == "units"), None) or ""
+    stacks = []
+    for number, image in enumerate(images):
+        pixels = next(each for each in image if _tag(each) == "Pixels")
+        title = f" image {number} ({image.get('Name', '')})" if len(images) > 1 else ""
+        day = next((each.text or "" for each in image if _tag(each) == "AcquisitionDate"), "")
+        channels = [each for each in pixels if _tag(each) == "Channel"]
+        samples = int(channels[0].get("SamplesPerPixel", 1)) if channels else 1
+        axes = pixels.attrib["DimensionOrder"][:1:-1]
+        lengths = {letter: int(pixels.attrib[f"Size{letter}"]) for letter in "TZC"}
+        lengths["C"] //= samples
+        step = _seconds(pixels, "TimeIncrement")
+        names = tuple(each.get("Name", "") for each in channels)
+        found = Stack(
+            axes,
+            _planes(root, pixels, tuple(lengths[letter] for letter in axes), count, name),
+            name=title,
+            fps=1 / step if step and step > 0 else None,
+            times=_times(pixels, lengths["T"], day),
+            channels=names if all(names) and len(names) > 1 else (),
+            units=units,
+            sizes=tuple(item for item in pixels.items() if item[0].startswith("PhysicalSize")),
+        )
+        stacks.append(found)
+    return stacks
+
+
+def _planes(
+    root: ElementTree.Element,
+    pixels: ElementTree.Element,
+    lead: tuple[int, ...],
+    count: int,
+    name: str,
+) -> Int64[np.ndarray, "..."]:
+    """Return the number of the page of each plane of an OME image."""
+    if not 0 < math.prod(lead) <= count or min(lead) < 1:
+        raise InputError(
+            f"{name} has {count} pages, too few for {lead} of its OME-XML: it is cut off, or the "
+            "rest is in other files"
+        )
+    axes = pixels.attrib["DimensionOrder"][:1:-1]
+    numbers = np.full(lead, -1)
+    for data in pixels:
+        if _tag(data) != "TiffData":
+            continue
+        if any(each.text != root.get("UUID", each.text) for each in data if _tag(each) == "UUID"):
+            raise InputError(f"{name} has planes in other files: convert it to one file")
+        place = np.ravel_multi_index(
+            tuple(int(data.get(f"First{letter}", 0)) for letter in axes), lead
+        )
+        page = int(data.get("IFD", 0))
+        most = min(numbers.size - int(place), count - page)
+        planes = int(data.get("PlaneCount", 1 if "IFD" in data.attrib else most))
+        if not 0 <= page < count or not 0 < planes <= most:
+            raise InputError(f"{name} has OME-XML that doesn't fit its {count} pages: save it anew")
+        numbers.flat[place : place + planes] = np.arange(page, page + planes)
+    if (numbers < 0).any():
+        raise InputError(f"{name} lacks {(numbers < 0).sum()} planes of its OME-XML: save it anew")
+    return numbers
+
+
+def _times(pixels: ElementTree.Element, frames: int, day: str) -> Shaped[np.ndarray, " f"] | None:
+    """Return the time of each frame, that of its first plane; None if they aren't all told."""
+    times = np.full(frames, np.nan)
+    for plane in pixels:
+        if _tag(plane) == "Plane" and plane.get("TheZ") == plane.get("TheC") == "0":
+            time = _seconds(plane, "DeltaT")
+            times[int(plane.get("TheT", 0))] = np.nan if time is None else time
+    if frames < 2 or not np.isfinite(times).all():
+        return None
+    try:
+        start = np.datetime64(day.removesuffix("Z"), "ns")
+    except ValueError:  # none, or with a time zone
+        return times
+    if np.isnat(start):
+        return times
+    return start + np.rint(times * 1e9).astype("timedelta64[ns]")
+
+
+def _seconds(element: ElementTree.Element, key: str) -> float | None:
+    """Return a time that an element tells, in seconds; None if it doesn't."""
+    unit = SECONDS.get(element.get(f"{key}Unit", "s"))
+    return None if unit is None or key not in element.attrib else float(element.attrib[key]) * unit
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _footage(
+    file: Any, pages: list[Page], stack: Stack, layout: Layout, path: Path
+) -> list[Footage]:
+    """Return the videos of a stack."""
+    name = f"{path}{stack.name}"
+    first = _page(file, pages[int(stack.pages.flat[0])].offset)
+    inner, page = _squeezed(first)
+    if first.dtype is None:
+        raise InputError(f"{name} has values of {first.bitspersample} bits: convert it to 16 bits")
+    if math.prod(page) * 8 > LARGEST_FRAME:
+        raise InputError(f"{name} has pages of {page}, above the limit of {LARGEST_FRAME} bytes")
+    virtual = len(pages) == 1 and stack.pages.size > 1
+    if virtual:
+        _check_virtual(file, first, stack.pages.size, name)
+    long = [place for place, length in enumerate(stack.pages.shape) if length > 1]
+    outer = "".join(stack.axes[place] for place in long)
+    lead = tuple(stack.pages.shape[place] for place in long)
+    letters = _letters(outer + inner, (*lead, *page), layout.axes, name)
+    offsets = [pages[int(number)].offset for number in ([0] if virtual else stack.pages.flat)]
+    planes = Planes(path, np.array(offsets), lead, page, first.dtype)
+    missing = _nodata(first) if layout.missing is None else layout.missing
+    plane, stored = plane_of(first.dtype, letters, missing, name)
+    header = TiffHeader(
+        imagej=stack.imagej,
+        samples=inner.endswith("S"),
+        stored="" if plane.dtype == first.dtype else first.dtype.name,
+        missing=missing,
+        sizes=stack.sizes,
+        unit=stack.unit,
+        resolution=_resolution(first),
+        places=_places(first),
+    )
+    frames = (outer + inner)[letters.index("f")] if "f" in letters else ""
+    timed = stack.times if frames == "T" else None
+    found = footage_of(planes, path=path, name=name, shape=planes.shape, plane=plane)
+    return [
+        replace(
+            footage,
+            fps=stack.fps if frames and frames in "TIQZ" else None,
+            times=timed,
+            units=stack.units,
+            channels=stack.channels if len(stack.channels) == footage.shape[2] else (),
+            stored=stored,
+            header=Header(".tif", header),
+        )
+        for footage in found
+    ]
+
+
+def _squeezed(page: Any) -> tuple[str, tuple[int, ...]]:
+    """Return the axes of a page and their lengths, without a lone sample."""
+    kept = [
+        (axis, length)
+        for axis, length in zip(page.axes, page.shape, strict=True)
+        if axis in "YX" or length > 1
+    ]
+    return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
+
+
+def _letters(axes: str, shape: tuple[int, ...], asked: str, name: str) -> str:
+    letters = "".join(LETTERS.get(axis, "?") for axis in axes)
+    if asked:
+        return axes_of(shape, (), asked, name)
+    if "?" in letters or len(set(letters)) < len(letters):
+        raise InputError(
+            f"{name} has the axes {axes} of lengths {shape}: say which is which with --data.axes, "
+            "one letter for each: v videos, f frames, h rows, w columns, c channels"
+        )
+    return letters
+
+
+def _nodata(page: Any) -> float | None:
+    try:
+        value = float(str(page.tags.valueof(NODATA)).replace(",", "."))
+        with np.errstate(all="ignore"):
+            kept = float(np.array(value).astype(page.dtype))
+    except ValueError:
+        return None
+    return value if kept == value or (page.dtype.kind == "f" and math.isfinite(kept)) else None
+
+
+def _resolution(page: Any) -> tuple[float, float, int] | None:
+    tags = [page.tags.valueof(code) for code in (282, 283)]
+    if not all(isinstance(tag, tuple) and len(tag) == 2 and 0 not in tag for tag in tags):
+        return None
+    unit = page.tags.valueof(296, 2)
+    return tags[0][0] / tags[0][1], tags[1][0] / tags[1][1], int(unit) if unit in (1, 2, 3) else 1
+
+
+def _places(page: Any) -> tuple[tuple[int, int, int, Any], ...]:
+    tags = [page.tags.get(code) for code in PLACES]
+    return tuple(
+        (tag.code, int(tag.dtype), tag.count, tag.value)
+        for tag in tags
+        if tag is not None and tag.count < SLACK and isinstance(tag.value, str | tuple)
+    )
+
+
+def _values(file: Any, page: Any) -> Shaped[np.ndarray, "..."]:
+    """Return the values of a page, which unpack to no more than its size."""
+    if page.dtype is None:
+        raise ValueError(f"values of {page.bitspersample} bits")
+    separate, depth, height, width, within = page.shaped
+    tall, wide = page.rowsperstrip, width
+    if page.is_tiled:
+        tall, wide = page.tilelength, page.tilewidth
+    down, across = -(-height // tall), -(-width // wide)
+    largest = tall * wide * within * page.dtype.itemsize
+    number = separate * down * across
+    if max(largest, page.nbytes) > LARGEST_FRAME or depth != 1:
+        raise ValueError(f"parts of {tall}x{wide}x{depth}")
+    if not number == len(page.dataoffsets) == len(page.databytecounts):
+        raise ValueError(f"{len(page.dataoffsets)} of {number} parts of a page")
+    if page.compression != 1 and max(page.databytecounts) > 2 * largest + SLACK:
+        raise ValueError(f"a part of {max(page.databytecounts)} bytes for {largest}")
+    if page.compression not in (1, 5, 8, 32946, 34925):
+        return np.asarray(page.asarray(maxworkers=1))
+    if page.bitspersample not in (8, 16, 32, 64) or page.fillorder != 1 or page.is_subsampled:
+        raise ValueError(f"{page.bitspersample} bits per value, or subsampled colors")
+    values = np.full((separate, height, width, within), page.nodata, page.dtype)
+    for part in range(number):
+        layer, place = divmod(part, down * across)
+        top, left = place // across * tall, place % across * wide
+        rows = tall if page.is_tiled else min(tall, height - top)
+        found = _part(file, page, part, (rows, wide, within))
+        if found is not None:
+            target = values[layer, top : top + rows, left : left + wide]
+            target[...] = found[: target.shape[0], : target.shape[1]]
+    return values.reshape(page.shape)
+
+
+def _part(
+    file: Any, page: Any, part: int, shape: tuple[int, int, int]
+) -> Shaped[np.ndarray, "h w c"] | None:
+    """Return a strip or tile; None if it is left out, as GDAL does where all is missing."""
+    offset, count = page.dataoffsets[part], page.databytecounts[part]
+    if not offset and not count:
+        return None
+    size = math.prod(shape) * page.dtype.itemsize
+    file.filehandle.seek(offset)
+    packed = file.filehandle.read(count if page.compression != 1 else min(count, size))
+    raw = _unpacked(packed, int(page.compression), size)
+    if len(raw) < size:
+        raise ValueError(f"a part holds {len(raw)} of its {size} bytes")
+    if page.predictor == 3:
+        return _unpredicted(np.frombuffer(raw, np.uint8, size), page.dtype, shape)
+    values = np.frombuffer(raw, page.dtype.newbyteorder(file.byteorder), math.prod(shape))
+    values = values.reshape(shape).astype(page.dtype)
+    if page.predictor == 2:
+        bits = np.dtype(f"u{page.dtype.itemsize}")
+        return np.cumsum(values.view(bits), axis=1, dtype=bits).view(page.dtype)
+    if page.predictor != 1:
+        raise ValueError(f"predictor {page.predictor}")
+    return values
+
+
+def _unpredicted(
+    raw: Shaped[np.ndarray, " n"], dtype: np.dtype[np.generic], shape: tuple[int, int, int]
+) -> Shaped[np.ndarray, "h w c"]:
+    """Undo the predictor of floats: differences of bytes, the most significant of a row first."""
+    rows, columns, within = shape
+    if dtype.kind != "f":
+        raise ValueError(f"the predictor of floats for {dtype}")
+    differences = raw.reshape(rows, dtype.itemsize * columns, within)
+    planes = np.cumsum(differences, axis=1, dtype=np.uint8)
+    planes = planes.reshape(rows, dtype.itemsize, columns * within).transpose(0, 2, 1)
+    return np.ascontiguousarray(planes).view(dtype.newbyteorder(">")).reshape(shape).astype(dtype)
+
+
+def _unpacked(packed: bytes, compression: int, size: int) -> bytes:
+    """Return the first `size` bytes that are packed; never more are made."""
+    if compression == 1:
+        return packed
+    if compression == 5:
+        return _unpacked_lzw(packed, size)
+    if compression == 34925:
+        return lzma.LZMADecompressor(memlimit=2**28).decompress(packed, size)
+    inflate = zlib.decompressobj()
+    raw = inflate.decompress(packed, size)
+    inflate.decompress(inflate.unconsumed_tail, 1)  # reaches the checksum
+    return raw
+
+
+def _unpacked_lzw(packed: bytes, size: int) -> bytes:
+    """Let Pillow's libtiff unpack, as a picture of one row, what tifffile leaves to others."""
+    tags = [(256, size), (257, 1), (258, 8), (259, 5), (262, 1), (273, 8), (277, 1), (278, 1)]
+    tags.append((279, len(packed)))
+    table = b"".join(struct.pack("<HHII", code, 4, 1, value) for code, value in tags)
+    head = b"II*\0" + struct.pack("<I", 8 + len(packed))
+    whole = head + packed + struct.pack("<H", len(tags)) + table + bytes(4)
+    with Image.open(BytesIO(whole), formats=("TIFF",)) as image:
+        return image.tobytes()
+
+
+def _check_virtual(file: Any, page: Any, count: int, name: str) -> None:
+    """Refuse planes behind one another that aren't there as a whole, or are packed."""
+    ends = [sum(pair) for pair in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    plain = page.compression == page.predictor == page.fillorder == 1
+    plain = plain and page.bitspersample in (8, 16, 32, 64)
+    if not plain or tuple(ends[:-1]) != tuple(page.dataoffsets[1:]):
+        raise InputError(f"{name} has one page, and its description tells of {count}: save it anew")
+    end = page.dataoffsets[0] + count * page.nbytes
+    if end > file.filehandle.size:
+        raise InputError(
+            f"{name} is cut off: its {count} planes need {end} bytes, and it has "
+            f"{file.filehandle.size}"
+        )
+
+
+def _virtual(file: Any, page: Any, number: int) -> Shaped[np.ndarray, "..."]:
+    """Return one of the planes behind one another."""
+    file.filehandle.seek(page.dataoffsets[0] + number * page.nbytes)
+    raw = file.filehandle.read(page.nbytes)
+    values = np.frombuffer(raw, page.dtype.newbyteorder(file.byteorder), math.prod(page.shape))
+    return values.reshape(page.shape).astype(page.dtype)
+
+
+def _numbers(
+    video: Video, ours: TiffHeader | None, name: str
+) -> tuple[Shaped[np.ndarray, "f h w c"], float | None]:
+    """Return what to store, and the number that stands for missing values."""
+    frames, missing = video.frames, None
+    if frames.dtype.kind == "f" and ours is not None and ours.stored in OME:
+        dtype, missing = np.dtype(ours.stored), ours.missing
+        frames = Scale().stored(frames, dtype, missing, name)
+    elif frames.dtype.kind == "f" and video.stored is not None and video.stored.dtype in OME:
+        dtype, missing = np.dtype(video.stored.dtype), video.stored.missing
+        frames = Scale().stored(frames, dtype, missing, name)
+    return frames.astype(np.float32) if frames.dtype == np.float16 else frames, missing
+
+
+def _even(times: Shaped[np.ndarray, " f"]) -> bool:
+    steps = np.diff(seconds(times))
+    return len(steps) < 2 or bool(np.ptp(steps) <= UNEVEN * abs(np.median(steps)))
+
+
+def _step(video: Video) -> float | None:
+    """Return the seconds between two frames, where they are even."""
+    if video.times is None or len(video.times) < 2:
+        return 1 / video.fps if video.fps else None
+    return float(np.median(np.diff(seconds(video.times)))) if _even(video.times) else None
+
+
+def _imagej_metadata(video: Video, ours: TiffHeader | None) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"unit": ours.unit} if ours is not None and ours.unit else {}
+    if step := _step(video):
+        metadata |= {"finterval": step, "tunit": "s"}
+    if video.channels:
+        metadata["Labels"] = list(video.channels) * len(video.frames)
+    return metadata
+
+
+def _ome_metadata(video: Video, ours: TiffHeader | None, samples: bool) -> dict[str, Any]:
+    metadata: dict[str, Any] = dict(ours.sizes) if ours is not None else {}
+    frames, channels = len(video.frames), 1 if samples else video.frames.shape[3]
+    if step := _step(video):
+        metadata |= {"TimeIncrement": step, "TimeIncrementUnit": "s"}
+    if video.times is not None:
+        since = video.times if video.times.dtype.kind == "f" else seconds(video.times)
+        told = np.repeat(since, channels).tolist()
+        metadata["Plane"] = {"DeltaT": told, "DeltaTUnit": ["s"] * frames * channels}
+        if video.times.dtype.kind == "M":
+            metadata["AcquisitionDate"] = str(video.times[0])
+    if video.channels and not samples:
+        metadata["Channel"] = {"Name": list(video.channels)}
+    if video.units:
+        metadata["MapAnnotation"] = {"units": video.units}
+    return metadata

@@ -133,8 +133,8 @@ class ContainedStore(Store):
         """Yield what is in a folder."""
         place = self.path(prefix)
         if place.is_dir():
-            for name in sorted(os.listdir(place)):
-                yield name
+            for each in sorted(place.iterdir()):
+                yield each.name
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -71,8 +71,10 @@ class FrameEmbedding(nn.Module):
         embedding = self.level(told).unflatten(0, labels.shape) + self.role(roles.long())
         if self.classes is not None:
             none = self.classes.num_embeddings - 1
-            numbers = torch.full((1,), none) if classes is None else classes
-            numbers = numbers.where(numbers >= 0, none).to(labels.device)
+            numbers = torch.full((1,), none, device=labels.device)
+            if classes is not None:
+                numbers = classes.to(labels.device)
+                numbers = numbers.where(numbers >= 0, none)
             embedding = embedding + self.classes(numbers)[:, None]
         elif classes is not None:
             raise InputError("class labels for a network without classes: set --network.classes")
@@ -95,6 +97,8 @@ class SpaceTimeDenoiser(nn.Module):
         conditions: What the network may be told.
         patch: Side of the square patches of pixels that are folded into channels.
     """
+
+    listens = True  # to what it is told: `framefill.nn.denoisers.telling`
 
     def __init__(
         self,

@@ -57,16 +57,18 @@ class RelativeBias(nn.Module):
         heads: Attention heads, each with its own function.
     """
 
+    reaches: Tensor
+
     def __init__(self, heads: int) -> None:
         super().__init__()
+        self.register_buffer("reaches", torch.tensor(REACHES), persistent=False)
         self.weight = nn.Linear(2 * len(REACHES), heads, bias=False)
 
     def forward(self, frames: int) -> Float[Tensor, "1 heads {frames} {frames}"]:
         """Return what is added to the attention of each frame (rows) to each (columns)."""
-        device = self.weight.weight.device
-        place = torch.arange(frames, device=device)
-        distance = torch.arange(1 - frames, frames, device=device)[:, None]
-        decays = torch.exp(-distance.abs() / torch.tensor(REACHES, device=device))
+        place = torch.arange(frames, device=self.reaches.device)
+        distance = torch.arange(1 - frames, frames, device=self.reaches.device)[:, None]
+        decays = torch.exp(-distance.abs() / self.reaches)
         table = self.weight(torch.cat([decays, decays * distance.sign()], dim=1))
         offset = place - place[:, None] + frames - 1
         return rearrange(table[offset], "query key heads -> 1 heads query key")

@@ -71,7 +71,7 @@ def _search(path: Path, split: str, part: Split, layout: Layout) -> list[Footage
         raise InputError(f"{base} has {sorted(both)[0]} in train and in {split}: fetch it again")
     found = []
     for paths in _snippets(base / folder):
-        name = f"{paths[0]} ... {paths[-1].name}"
+        name = f"{paths[0]} and {FRAMES - 1} more"
         video = replace(open_pictures(paths, name, paths[0]), fps=FPS)
         found.append(with_sidecar(video, layout))
     return found

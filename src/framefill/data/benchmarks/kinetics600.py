@@ -111,8 +111,9 @@ def _file(path: Path, clip: Clip, split: str, part: Split) -> Path | None:
     """Return where a clip is; None if it is missing. Links are passed over."""
     for name in LISTS["train" if part == "train" else split]:
         for folder in (path / name / clip.label, path / name):
-            if (folder / clip.file).is_file() and not (folder / clip.file).is_symlink():
-                return folder / clip.file
+            file = folder / clip.file
+            if file.is_file() and not (file.is_symlink() or folder.is_symlink()):
+                return file
     return None
 
 

@@ -28,7 +28,8 @@ TEST_PERSONS = {
 }
 NAME = re.compile(rf"(person(\d\d)_({'|'.join(ACTIONS)})_d[1-4])_uncomp\.avi")
 SEQUENCES = "00sequences.txt"
-RANGES = re.compile(r"(person\d\d_[a-z]+_d\d)\s+frames\s+(\d{1,6}-\d{1,6}(?:[\s,]+\d{1,6}-\d{1,6})*)[\s,]*")
+LINE = re.compile(r"(person\d\d_[a-z]+_d\d)\s+frames\s+(\d[\d\s,-]*)")
+RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 GUIDE = """\
 KTH Actions (Schuldt, Laptev and Caputo 2004)
 
@@ -124,9 +125,11 @@ def _ranges(path: Path) -> dict[str, list[tuple[int, int]]]:
     """Return the first frame of each range, counted from 0, and the one behind it."""
     found: dict[str, list[tuple[int, int]]] = {}
     for line in lines_of(path):
-        if match := RANGES.fullmatch(line):
-            pairs = [each.split("-") for each in match[2].split(",")]
-            found[match[1]] = [(int(first) - 1, int(last)) for first, last in pairs]
+        if match := LINE.fullmatch(line):
+            pairs = [RANGE.fullmatch(each.strip()) for each in match[2].strip(" ,").split(",")]
+            if None in pairs:
+                raise InputError(f"{path} has the line {line[:120]!r}, of no ranges: mend it")
+            found[match[1]] = [(int(pair[1]) - 1, int(pair[2])) for pair in pairs if pair]
     if not found:
         raise InputError(f"{path} has no lines such as person01_boxing_d1 frames 1-95, 96-185")
     return found
@@ -151,7 +154,9 @@ def _of_shards(path: Path, split: str, part: Split, layout: Layout) -> list[Foot
     found: list[Footage] = []
     for footage, person, target in shard_videos(path):
         if person is None or person not in PERSONS or target is None or target >= len(ACTIONS):
-            raise InputError(f"{path} has a video of person {person}, action {target}: make it anew")
+            raise InputError(
+                f"{path} has a video of person {person}, action {target}: make it anew"
+            )
         if footage is not None and _part_of(person, split) == part:
             found.append(replace(with_sidecar(footage, layout), label=ACTIONS[target]))
     return found
