@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -22,7 +23,7 @@ from PIL import Image
 from test_read import encode, needs_data, ramp, real
 
 from framefill.data import films
-from framefill.data.film_index import NO_STAMP, FilmIndex
+from framefill.data.film_index import NO_STAMP, FilmIndex, checksum
 from framefill.data.films import open_film
 from framefill.data.footage import Footage
 from framefill.data.read import read
@@ -577,8 +578,30 @@ def same_or_refused(path: Path) -> None:
         return
     film = open_film(path)
     assert film.length == len(whole)
+    sure = defined(film)
     for places in some_places(film.length, 0):
-        assert np.array_equal(film.take(places), whole[places])
+        taken = film.take(places)
+        assert all(
+            np.array_equal(frame, whole[place])
+            for frame, place in zip(taken, places, strict=True)
+            if place in sure
+        )
+
+
+def defined(film: Footage) -> set[int]:
+    """Frames that FFmpeg fills in wholly; in others, it leaves what its memory held before.
+
+    What that was depends on how long others have held frames.
+    """
+    sure = set(range(film.length))
+    for most in (1, 2, 4, 1000):
+        held: deque[av.VideoFrame] = deque(maxlen=most)
+        with films.opened_film(film.path) as opened:
+            for number, frame in zip(range(film.length), films.decoded(opened), strict=False):
+                held.append(frame)
+                if checksum(frame) != film.reader.index.sums[number]:
+                    sure.discard(number)
+    return sure
 
 
 SPOILED = ("open.mp4", "parts.mp4", "open.mkv", "open.ts", "mpeg4.avi", "vp9.webm", "loop.gif")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from crc32c import crc32c
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tfrecord.reader import tfrecord_loader
@@ -254,6 +254,15 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
                 open_records(path, Layout())
 
 
+def test_a_cut_behind_records_that_are_not_read_is_noticed(tmp_path: Path) -> None:
+    path = store(tmp_path / "a.tfrecords", bair(1), bair(2))
+    whole = path.read_bytes()
+    for lost in (1, 100, 100_000):
+        path.write_bytes(whole[:-lost])
+        with pytest.raises(InputError, match="cut off in record 1"):
+            open_records(path, Layout())
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord"
     path.write_bytes(zlib.compress(b"a" * 1000))
@@ -294,6 +303,7 @@ def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # Writing
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     frames=st.integers(1, 5),
     side=st.integers(1, 9),

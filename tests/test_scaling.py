@@ -29,6 +29,7 @@ from framefill.normalise import Normaliser
 from framefill.run import train
 from framefill.sampling import DpmSolver2M
 from framefill.scaling import Scaling, measured_conditions
+from framefill.serialise import from_data
 
 
 def footage_of(frames: np.ndarray, **fields: Any) -> Footage:
@@ -285,13 +286,13 @@ def test_missing_values_stay_missing() -> None:
         ({"low": 2.0, "high": 2.0}, r"low 2\.0 must be below high 2\.0"),
         ({"low": float("nan")}, "low nan: needs finite numbers"),
         ({"high": float("inf")}, "high inf: needs finite numbers"),
-        ({"by": "rnage"}, "did you mean 'range'"),
-        ({"transform": "logarithm"}, "did you mean 'log'"),
+        ({"by": "rnage"}, r"rnage not in .*'range', 'spread'.* @ \$\.by"),
+        ({"transform": "logarithm"}, r"logarithm not in .*'log'.* @ \$\.transform"),
     ],
 )
 def test_scalings_that_mean_nothing_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Scaling(**fields)
+        from_data(fields, Scaling, source="the config")
 
 
 @pytest.mark.parametrize("fields", [{"transform": "log"}, {"low": 0.0}, {"high": 1.0}])

@@ -29,6 +29,7 @@ from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
 from framefill.run import train as run_training
 from framefill.settings import Settings
+from framefill.stock import data
 from framefill.verbs import fill, generate, interpolate, predict, rewind, upsample
 
 
@@ -210,6 +211,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         generate,
         plan,
         recipes,
+        data,
         convert,
         evaluate,
     )

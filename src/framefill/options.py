@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from framefill.data.footage import Layout
 from framefill.data.videos import Fit
 from framefill.settings import Options, SamplerName
 
@@ -25,8 +26,22 @@ class InputOptions:
     every: int = 1
     """Read every frame, every second one (2), and so on."""
     fit: Fit = "none"
-    """Convert to the model's frame size and channels: stretch, crop to the middle, or crop as the
-    official RaMViD code does (ramvid)."""
+    """Convert to the model's frame size and channels: stretch, crop to the middle, pad with missing
+    pixels (the result is without them again), or crop as the official RaMViD code does (ramvid)."""
+    video: int = 0
+    """Which video of a file that holds several."""
+    variables: tuple[str, ...] = ()
+    """Names of the arrays that hold the frames, in files that have several."""
+    axes: str = ""
+    """One letter for each axis of an array: v videos, f frames, h rows, w columns, c channels."""
+    missing: float | None = None
+    """A value that means missing, beside NaN and what a file itself says."""
+
+    def layout(self, conditions: tuple[str, ...] = ()) -> Layout:
+        """Return how arrays are to be understood, and which go along with the frames."""
+        return Layout(
+            variables=self.variables, axes=self.axes, missing=self.missing, conditions=conditions
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +98,11 @@ class AskOptions(FillOptions):
 
     model: str = "digits"
     """A model that ships with framefill, a model folder, a run folder or a hub id."""
+    conditions: Path | None = None
+    """A .npz file with what goes along with the frames, filled ones too, by name: vectors [f k],
+    maps [f h w k], static maps [h w k]. None: those of the video's file, if it has any."""
     out: Path | None = None
-    """File to write (.mp4 .gif .npy .npz, or a folder of images); a contact sheet goes beside it.
-    None: named after the command."""
+    """File to write (.mp4 .gif .npy .npz .nc .zarr .h5 .tif .dcm .nii, or a folder of images); a
+    contact sheet goes beside it. None: named after the command."""
     overwrite: bool = False
     """Replace files that are there already."""

@@ -43,6 +43,8 @@ def parse_command(commands: Mapping[str, Command], arguments: list[str]) -> Call
     if arguments[0] in HELP:
         return partial(_overview, commands, arguments[0])
     command, words = commands[arguments[0]], _joined(arguments[1:])
+    if arguments[0] == "data" and words and words[0] not in HELP:
+        words = [word for word in words if word not in HELP]  # NAME --help is NAME's own help
     if "config" in inspect.signature(command).parameters and words and words[0] not in HELP:
         if words[0].startswith("-"):
             raise InputError(

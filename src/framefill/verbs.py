@@ -1,5 +1,6 @@
 """The user's verbs as commands: read, fill, write."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -8,14 +9,16 @@ import tyro
 from tyro.conf import Positional
 
 from framefill.data.read import read as read_video
+from framefill.data.sidecar import load_arrays
 from framefill.data.video import Video
+from framefill.data.videos import Fit
 from framefill.data.write import check_target
 from framefill.errors import InputError
 from framefill.fill import Filler, load
 from framefill.filled import Filled, sample_paths
 from framefill.options import AskOptions, InputOptions, say
 from framefill.parsing import parse_frames
-from framefill.settings import Settings
+from framefill.settings import Options, Settings
 
 Ask = Annotated[AskOptions, tyro.conf.arg(name="")]
 Read = Annotated[InputOptions, tyro.conf.arg(name="")]
@@ -27,13 +30,13 @@ def predict(
     """Fill in frames after the end of a video.
 
     Args:
-        video: Video file, folder of images, or array (.npy, .npz).
+        video: Video, folder of images, or array (.npy .npz .nc .zarr .h5 .tif .dcm .nii ...).
         frames: Number of frames to fill in.
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given, out = _prepare(video, read, ask, "predict")
-    _finish(filler.predict(given, frames, **ask.options()), ask, out)
+    request = _prepare(video, read, ask, "predict")
+    request.finish(request.filler.predict(request.given, frames, **request.options))
 
 
 def rewind(
@@ -42,13 +45,13 @@ def rewind(
     """Fill in frames before the start of a video.
 
     Args:
-        video: Video file, folder of images, or array (.npy, .npz).
+        video: Video, folder of images, or array (.npy .npz .nc .zarr .h5 .tif .dcm .nii ...).
         frames: Number of frames to fill in.
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given, out = _prepare(video, read, ask, "rewind")
-    _finish(filler.rewind(given, frames, **ask.options()), ask, out)
+    request = _prepare(video, read, ask, "rewind")
+    request.finish(request.filler.rewind(request.given, frames, **request.options))
 
 
 def interpolate(
@@ -57,13 +60,13 @@ def interpolate(
     """Fill in frames between each two frames of a video, which slows it down.
 
     Args:
-        video: Video file, folder of images, or array (.npy, .npz).
+        video: Video, folder of images, or array (.npy .npz .nc .zarr .h5 .tif .dcm .nii ...).
         between: Number of frames to fill in between each two.
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given, out = _prepare(video, read, ask, "interpolate")
-    _finish(filler.interpolate(given, between, **ask.options()), ask, out)
+    request = _prepare(video, read, ask, "interpolate")
+    request.finish(request.filler.interpolate(request.given, between, **request.options))
 
 
 def upsample(
@@ -72,13 +75,13 @@ def upsample(
     """Multiply the frame rate of a video.
 
     Args:
-        video: Video file, folder of images, or array (.npy, .npz).
+        video: Video, folder of images, or array (.npy .npz .nc .zarr .h5 .tif .dcm .nii ...).
         factor: How many times the frame rate.
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given, out = _prepare(video, read, ask, "upsample")
-    _finish(filler.upsample(given, factor, **ask.options()), ask, out)
+    request = _prepare(video, read, ask, "upsample")
+    request.finish(request.filler.upsample(request.given, factor, **request.options))
 
 
 def fill(
@@ -91,7 +94,7 @@ def fill(
     """Fill in any frames of a video.
 
     Args:
-        video: Video file, folder of images, or array (.npy, .npz).
+        video: Video, folder of images, or array (.npy .npz .nc .zarr .h5 .tif .dcm .nii ...).
         known: The frames that are given, such as 0-4,15; all others are filled in. None: frames
             that are NaN throughout are filled in.
         roles: Instead of known, one letter per frame: K given, T to be filled in, - neither
@@ -99,11 +102,13 @@ def fill(
         read: What is read.
         ask: What is asked of which model.
     """
-    filler, given, out = _prepare(video, read, ask, "fill")
+    request = _prepare(video, read, ask, "fill")
     frames = None if known is None else parse_frames(known)
-    filled = filler.fill(given, frames, roles=roles, **ask.options())
-    gaps = np.issubdtype(given.frames.dtype, np.floating) and np.isnan(given.frames).any()
-    _finish(filled, ask, out, truth=None if gaps else given)
+    given = request.given
+    filled = request.filler.fill(given, frames, roles=roles, **request.options)
+    gaps = given.frames.dtype.kind == "f" and np.isnan(given.frames).any()
+    whole = not gaps and filled.frames.shape[1:] == given.frames.shape
+    request.finish(filled, truth=given if whole else None)
 
 
 def generate(frames: int, ask: Ask = AskOptions()) -> None:
@@ -114,24 +119,84 @@ def generate(frames: int, ask: Ask = AskOptions()) -> None:
         ask: What is asked of which model.
     """
     out = _target(ask, "generate")
-    _finish(load(ask.model).generate(frames, **ask.options()), ask, out)
+    _finish(load(ask.model).generate(frames, **_options(ask)), ask, out)
 
 
-def _prepare(
-    video: Path, read: InputOptions, ask: AskOptions, verb: str
-) -> tuple[Filler, Video, Path]:
+@dataclass(frozen=True)
+class _Request:
+    """What a verb is asked to do.
+
+    Args:
+        filler: The model.
+        given: The video, in the model's size.
+        native: The video's own height, width and dtype.
+        fit: How it was made of that.
+        options: For the verb.
+        ask: As it was asked.
+        out: Where the answer goes.
+    """
+
+    filler: Filler
+    given: Video
+    native: tuple[int, int, np.dtype[np.generic]]
+    fit: Fit
+    options: Options
+    ask: AskOptions
+    out: Path
+
+    def finish(self, filled: Filled, truth: Video | None = None) -> None:
+        """Write what was filled, without the pixels that the frames were padded with."""
+        height, width, dtype = self.native
+        if self.fit == "pad":
+            whole = not np.isnan(filled.frames[:, :, :height, :width]).any()
+            filled = filled.cropped(height, width, dtype if whole else filled.frames.dtype)
+        _finish(filled, self.ask, self.out, truth)
+
+
+def _prepare(video: Path, read: InputOptions, ask: AskOptions, verb: str) -> _Request:
     """Load the model, read the video, in the model's size if asked for, and choose the target."""
     out = _target(ask, verb)
     if out.exists() and video.exists() and out.samefile(video):
         raise InputError(f"{out} is the video itself: choose another name for --out")
     filler = load(ask.model)
-    given = read_video(video, start=read.start, frames=read.take, every=read.every)
+    config = filler.model.config
+    given = _read(video, read, tuple(each.name for each in config.conditions), ask)
+    native = (given.frames.shape[1], given.frames.shape[2], given.frames.dtype)
     if read.fit != "none":
-        config = filler.model.config
         given = given.fit(
             height=config.height, width=config.width, channels=config.channels, how=read.fit
         )
-    return filler, given, out
+    return _Request(filler, given, native, read.fit, _options(ask), ask, out)
+
+
+def _read(video: Path, read: InputOptions, conditions: tuple[str, ...], ask: AskOptions) -> Video:
+    """Read a video, with the conditions that its file has if none are given."""
+
+    def part(names: tuple[str, ...]) -> Video:
+        return read_video(
+            video,
+            start=read.start,
+            frames=read.take,
+            every=read.every,
+            video=read.video,
+            layout=read.layout(names),
+        )
+
+    if not conditions or ask.conditions is not None:
+        return part(())
+    try:
+        return part(conditions)
+    except InputError as error:
+        given = part(())  # unless that was what was wrong
+        say(f"filled without {', '.join(conditions)}: {error}")
+        return given
+
+
+def _options(ask: AskOptions) -> Options:
+    options = ask.options()
+    if ask.conditions is not None:
+        options["conditions"] = load_arrays(ask.conditions)
+    return options
 
 
 def _target(ask: AskOptions, verb: str) -> Path:
@@ -152,7 +217,6 @@ def _sheet(out: Path) -> Path:
 
 def _finish(filled: Filled, ask: AskOptions, out: Path, truth: Video | None = None) -> None:
     written = filled.save(out, overwrite=ask.overwrite)
-    if filled.frames.shape[-1] in (1, 3):
-        filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)
-        written.append(_sheet(out))
+    filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)
+    written.append(_sheet(out))
     say(f"wrote {', '.join(map(str, written))}")

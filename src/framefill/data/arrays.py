@@ -1,6 +1,7 @@
 """NumPy files as videos: one array that is mapped into memory (.npy), or an archive (.npz)."""
 
 import math
+import tokenize
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,8 +41,8 @@ class _Header(NamedTuple):
     dtype: np.dtype[np.generic]
 
     @property
-    def bytes(self) -> int:
-        """Size of the values."""
+    def size(self) -> int:
+        """Bytes of the values."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @classmethod
@@ -82,7 +83,8 @@ class _Loader:
 
     def __call__(self, path: Path) -> Shaped[np.ndarray, "..."]:
         with zipfile.ZipFile(path) as archive:
-            _member(archive, self.name, path)
+            if refused := _member(archive, self.name)[1]:
+                raise InputError(f"{path}: {self.name} {refused}")
             with archive.open(self.name + SUFFIX) as file:
                 return np.asarray(read_array(file, allow_pickle=False))
 
@@ -106,7 +108,7 @@ def open_array(path: Path, layout: Layout) -> list[Footage]:
         return _open_npz(path, layout) if path.suffix.lower() == ".npz" else _open_npy(path, layout)
     except InputError:
         raise
-    except DAMAGED as error:
+    except (*DAMAGED, tokenize.TokenError) as error:
         raise InputError(f"{path} can't be read as an array ({first_line(error)})") from error
 
 
@@ -116,7 +118,7 @@ def _mapped(path: Path) -> Shaped[np.ndarray, "..."]:
             raise InputError(f"{path} is an archive of arrays: name it .npz")
         file.seek(0)
         header = _Header.of(file)
-        size = file.tell() + header.bytes
+        size = file.tell() + header.size
     if size > path.stat().st_size:
         raise InputError(f"{path} has {path.stat().st_size} of its {size} bytes: get all of it")
     return open_memmap(path, mode="r")
@@ -147,10 +149,7 @@ def _open_npz(path: Path, layout: Layout) -> list[Footage]:
 
 
 def _entry(archive: zipfile.ZipFile, name: str, path: Path) -> Entry:
-    try:
-        header, refused = _member(archive, name, path), ""
-    except InputError as error:
-        header, refused = _Header((), np.dtype("V1")), str(error).partition(f"{name} ")[2]
+    header, refused = _member(archive, name)
     return Entry(
         name=name,
         shape=header.shape,
@@ -163,25 +162,23 @@ def _entry(archive: zipfile.ZipFile, name: str, path: Path) -> Entry:
     )
 
 
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> _Header:
-    """Return what an array of an archive is, without loading it.
+def _member(archive: zipfile.ZipFile, name: str) -> tuple[_Header, str]:
+    """Return what an array of an archive is, without loading it, and why it can't be, or "".
 
     Neither the bytes that are unpacked nor the array that its header declares may be too large.
-
-    Raises:
-        InputError: one of them is.
     """
+    header = _Header((), np.dtype("V1"))
     size = archive.getinfo(name + SUFFIX).file_size
     if size <= LARGEST + 2**16:
         with archive.open(name + SUFFIX) as file:
             header = _Header.of(file)
-        size = max(size, header.bytes)
-    if size > LARGEST + 2**16:
-        raise InputError(
-            f"{path}: {name} unpacks to {size / 2**30:.1f} GiB, above the limit of "
-            f"{LARGEST / 2**30:.1f} GiB: save it as .npy, which is read in parts"
-        )
-    return header
+        size = max(size, header.size)
+    if size <= LARGEST + 2**16:
+        return header, ""
+    return header, (
+        f"unpacks to {size / 2**30:.1f} GiB, above the limit of {LARGEST / 2**30:.1f} GiB: save it "
+        "as .npy, which is read in parts"
+    )
 
 
 def _rate(path: Path) -> float:
@@ -204,6 +201,6 @@ def _times(path: Path, length: int) -> Shaped[np.ndarray, " f"]:
     if times.dtype.kind != "M":
         return times.astype(np.float64)
     exact = times.astype("datetime64[ns]")
-    if (exact.astype(times.dtype) != times).any():
+    if ((exact.astype(times.dtype) != times) & ~np.isnat(times)).any():
         raise InputError(f"{path}: {TIMES} lie outside of the years 1678 to 2262: give seconds")
     return exact

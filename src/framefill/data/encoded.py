@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
@@ -14,7 +15,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Shaped
 from PIL import Image
 
-from framefill.data.film_index import NO_STAMP, FilmIndex, checksum
+from framefill.data.film_index import NO_STAMP, FilmIndex, checksum, cut_off
 from framefill.data.films import (
     CONTAINERS,
     Damage,
@@ -58,6 +59,8 @@ def index_of(data: bytes, name: str) -> FilmIndex:
     Raises:
         InputError: as `framefill.data.films.open_film`.
     """
+    if cut := _cut_off(data):
+        raise InputError(f"{name} is damaged ({cut}): pack a whole video")
     # The pass of films.open_film over a file could be shared, if it took an open one.
     kinds: set[Kind] = set()
     stamps, keys, sums = [], [], []
@@ -135,3 +138,14 @@ def _opened(data: bytes, name: str) -> Iterator[Film]:
 def _usable(stream: VideoStream) -> bool:
     known: object = stream.codec_context  # None without a decoder, whatever PyAV's types say
     return known is not None and not stream.disposition & Disposition.attached_pic
+
+
+def _cut_off(data: bytes) -> str:
+    # film_index.cut_off looks at both ends and the size, and takes nothing but a path.
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "film"
+        with path.open("wb") as file:
+            file.write(data[:4096])
+            file.seek(max(0, len(data) - 64))
+            file.write(data[-64:])
+        return cut_off(path)

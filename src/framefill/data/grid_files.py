@@ -174,7 +174,7 @@ def _opened_zarr(path: Path) -> GridFile:
     need("zarr", "xarray", "zarr")
     import zarr
 
-    from framefill.data.zarr_store import opened_store
+    from framefill.data.zarr_store import members, opened_store
 
     root = opened_store(path)
     if isinstance(root, zarr.Array):
@@ -182,19 +182,22 @@ def _opened_zarr(path: Path) -> GridFile:
         return GridFile({path.stem: array}, {"": {}}, frozenset(), root.metadata.zarr_format, int)
     arrays: dict[str, GridArray] = {}
     attributes: dict[str, Mapping[str, Any]] = {}
-    for prefix, group in _zarr_groups(root, ""):
+    groups = [("", root)]
+    while groups:
+        prefix, group = groups.pop()
+        inside = members(group)
         attributes[prefix.rstrip("/")] = dict(group.attrs)
-        arrays |= {f"{prefix}{name}": array for name, array in _zarr_arrays(group).items()}
+        found = {name: each for name, each in inside.items() if isinstance(each, zarr.Array)}
+        arrays |= {f"{prefix}{name}": each for name, each in _zarr_arrays(group, found).items()}
+        groups += [
+            (f"{prefix}{name}/", each)
+            for name, each in inside.items()
+            if isinstance(each, zarr.Group)
+        ]
     return GridFile(arrays, attributes, frozenset(), root.metadata.zarr_format, int)
 
 
-def _zarr_groups(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    yield prefix, group
-    for name, child in sorted(group.groups()):
-        yield from _zarr_groups(child, f"{prefix}{name}/")
-
-
-def _zarr_arrays(group: Any) -> dict[str, GridArray]:
+def _zarr_arrays(group: Any, arrays: Mapping[str, Any]) -> dict[str, GridArray]:
     from xarray.backends import ZarrStore
 
     from framefill.data.zarr_store import trouble
@@ -204,7 +207,7 @@ def _zarr_arrays(group: Any) -> dict[str, GridArray]:
         group.store, mode="r", consolidated=False, group=group.path or None
     )
     found = {}
-    for name, array in sorted(group.arrays()):
+    for name, array in arrays.items():
         if trouble(array) or not _has_names(array):
             found[name] = _plain_array(array)
             continue

@@ -1,5 +1,6 @@
 """HDF5 files as videos, and videos as HDF5 files."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ from framefill.data.hdf5_files import (
     attributes_of,
     dims_of,
     hdf5_file,
+    is_scale,
     need_h5py,
     own_dataset,
+    scales_of,
     values_of,
 )
-from framefill.data.hdf5_links import Found, dataset_at, everything
+from framefill.data.hdf5_links import Found, beside, dataset_at, everything
 from framefill.data.named import Chosen, Entry, chosen, footage, labels
 from framefill.data.saved import (
     KEPT,
@@ -37,6 +40,8 @@ from framefill.errors import InputError
 if TYPE_CHECKING:
     import h5py
 
+Scales = Mapping[tuple[int, int], str]  # see `scales_of`
+
 
 def open_hdf5(path: Path, layout: Layout) -> list[Footage]:
     """Return the videos of an HDF5 file, without loading them.
@@ -55,10 +60,12 @@ def open_hdf5(path: Path, layout: Layout) -> list[Footage]:
             what the frames are; h5py is missing.
     """
     try:
-        entries = _entries(path, layout)
+        datasets = _datasets(path, layout)
+        scales = scales_of(datasets)
+        entries = [_entry(path, each, scales) for each in datasets]
         found = chosen(entries, layout, path)
         videos = footage(found, entries, layout, path)
-        content = _saved(path, found)
+        content = _saved(path, found, scales)
         channels = _channels(path, found, content) or videos[0].channels
     except InputError:
         raise
@@ -75,19 +82,18 @@ def open_hdf5(path: Path, layout: Layout) -> list[Footage]:
     ]
 
 
-def _entries(path: Path, layout: Layout) -> list[Entry]:
+def _datasets(path: Path, layout: Layout) -> list[Found]:
+    """Return the datasets that are asked for and what is around them, or else all."""
     file = hdf5_file(path)
-    if layout.variables:
-        wanted = [dataset_at(file, name) for name in (*layout.variables, *layout.conditions)]
-        there = [each for each in wanted if each is not None]
-        if len(there) == len(wanted):
-            return [_entry(path, each) for each in there]
-    return [_entry(path, each) for each in everything(file)]
+    wanted = [dataset_at(file, name) for name in (*layout.variables, *layout.conditions)]
+    there = [each for each in wanted if each is not None]
+    if layout.variables and len(there) == len(wanted):
+        around = [each for name in layout.variables for each in beside(file, name)]
+        return list({each.name: each for each in (*around, *there)}.values())
+    return list(everything(file))
 
 
-def _entry(path: Path, found: Found) -> Entry:
-    import h5py
-
+def _entry(path: Path, found: Found, scales: Scales) -> Entry:
     name, dataset = found.name, found.dataset
     unknown = Entry(name, (), np.dtype("V1"), (), {}, Hdf5Source(path, name))
     if dataset is None:
@@ -98,7 +104,7 @@ def _entry(path: Path, found: Found) -> Entry:
         return unknown._replace(refused=f"can't be read ({first_line(error)})")
     if dtype.kind not in "uifb":
         return unknown._replace(shape=shape, dtype=np.dtype(dtype.str))
-    names = tuple(dim.rpartition("/")[2] for dim in dims_of(dataset))
+    names = tuple(dim.rpartition("/")[2] for dim in dims_of(dataset, scales))
     return Entry(
         name=name,
         shape=shape,
@@ -106,7 +112,7 @@ def _entry(path: Path, found: Found) -> Entry:
         names=names if any(names) else (),
         attributes=attributes_of(dataset),
         source=Hdf5Source(path, name),
-        beside=bool(h5py.h5ds.is_scale(dataset.id)),
+        beside=is_scale(dataset),
         refused=found.trouble,
     )
 
@@ -131,9 +137,9 @@ def _times(path: Path, found: Chosen, dims: tuple[str, ...]) -> SavedTimes | Non
     return None
 
 
-def _saved(path: Path, found: Chosen) -> Saved:
+def _saved(path: Path, found: Chosen, scales: Scales) -> Saved:
     first = own_dataset(path, found.arrays[0].name)
-    dims = ("",) * len(found.axes) if first is None else dims_of(first)
+    dims = ("",) * len(found.axes) if first is None else dims_of(first, scales)
     arrays = [
         SavedArray(
             name=each.name,
@@ -144,8 +150,8 @@ def _saved(path: Path, found: Chosen) -> Saved:
         )
         for each, packing in zip(found.arrays, found.packings, strict=True)
     ]
-    scales = [dim for dim, letter in zip(dims, found.axes, strict=True) if letter != "f"]
-    coordinates = [_coordinate(path, dim) for dim in scales]
+    still = [dim for dim, letter in zip(dims, found.axes, strict=True) if letter != "f"]
+    coordinates = [_coordinate(path, dim) for dim in still]
     return Saved(
         arrays=tuple(arrays),
         axes=found.axes,

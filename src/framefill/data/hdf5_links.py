@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import h5py
 
 MOST_OBJECTS = 100_000
+MOST_BESIDE = 1000  # objects of one group
 AWAY = "which framefill doesn't follow: copy the data into one file (h5repack, or h5py)"
 
 
@@ -37,7 +38,7 @@ def everything(file: "h5py.File") -> Iterator[Found]:
     import h5py
 
     stack: list[tuple[str, h5py.Group]] = [("", file)]
-    seen = {_address(file)}
+    seen = {address_of(file)}
     count = 0
     while stack:
         prefix, group = stack.pop()
@@ -55,10 +56,10 @@ def everything(file: "h5py.File") -> Iterator[Found]:
             item = group[key]
             if isinstance(item, h5py.Dataset):
                 yield Found(name, item, stored_away(item))
-            elif isinstance(item, h5py.Group) and _address(item) in seen:
+            elif isinstance(item, h5py.Group) and address_of(item) in seen:
                 yield Found(name, None, "is another name of a group: HDF5 can loop so")
             elif isinstance(item, h5py.Group):
-                seen.add(_address(item))
+                seen.add(address_of(item))
                 stack.append((f"{name}/", item))
 
 
@@ -77,6 +78,26 @@ def dataset_at(file: "h5py.File", name: str) -> Found | None:
             return Found(name, None, away)
         group = group[key]
     return Found(name, group, stored_away(group)) if isinstance(group, h5py.Dataset) else None
+
+
+def beside(file: "h5py.File", name: str) -> Iterator[Found]:
+    """Yield the datasets of the groups on the way to one, where its coordinates may be.
+
+    None of a group with very many, since each has to be opened.
+    """
+    import h5py
+
+    path: tuple[str, ...] = ()
+    for key in ("", *name.strip("/").split("/")[:-1]):
+        path = (*path, key) if key else path
+        group = file
+        for each in path:
+            group = group[each]
+        if len(group) > MOST_BESIDE:
+            continue
+        for other in group:
+            if not link_away(group, other) and isinstance(group[other], h5py.Dataset):
+                yield Found("/".join((*path, other)), group[other], stored_away(group[other]))
 
 
 def link_away(group: "h5py.Group", key: str) -> str:
@@ -111,10 +132,11 @@ def stored_away(dataset: "h5py.Dataset") -> str:
     return ""
 
 
-def _address(group: "h5py.Group") -> int:
+def address_of(item: "h5py.Group | h5py.Dataset") -> int:
+    """Return where an object is in its file, which tells it from others."""
     import h5py
 
-    return int(h5py.h5o.get_info(group.id).addr)
+    return int(h5py.h5o.get_info(item.id).addr)
 
 
 def _encoded(key: str) -> bytes:

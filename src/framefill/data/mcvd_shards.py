@@ -117,18 +117,15 @@ def open_shard_videos(path: Path) -> list[ShardVideo]:
         names = [name.decode(errors="replace") for name in lengths]
     if len(names) > MOST_VIDEOS or not all(re.fullmatch(r"0|[1-9]\d{0,9}", each) for each in names):
         raise InputError(f"{path} has other names than numbers of videos in 'len'")
-    persons, targets = (_node(root, name, path) for name in ("person", "target"))
-    return [
-        _shard_video(path, number, lengths, persons, targets) for number in sorted(map(int, names))
-    ]
+    groups = lengths, *(_node(root, name, path) for name in ("person", "target"))
+    return [_shard_video(path, number, *groups) for number in sorted(map(int, names))]
 
 
 def find_shards(folder: Path) -> list[Path]:
     """Return the HDF5 files of a folder, shard_2 before shard_10; nothing if there are none."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
-    return sorted((path for path in found if path.is_file()), key=natural)
+    return sorted((each for each in folder.iterdir() if each.suffix in SUFFIXES), key=natural)
 
 
 def number_in(path: Path, name: str) -> int | None:
@@ -197,7 +194,7 @@ def _shard_video(
     video = _node(_root(path), str(number), path)
     if not length:
         return ShardVideo(None, person, target)
-    if _node(video, str(length - 1), path) is None or _node(video, str(length), path) is not None:
+    if _node(video, str(length - 1), path) is None:
         raise InputError(f"{path} announces {length} frames of video {number} and has others")
     first = _array(video, "0", path)
     if len(first.shape) not in (2, 3) or 0 in first.shape or first.dtype.name not in DTYPES:

@@ -136,12 +136,14 @@ def _only(entries: Sequence[Entry], layout: Layout, path: Path) -> Entry:
 
 
 def _can_be_video(entry: Entry, layout: Layout) -> bool:
+    if entry.dtype.kind not in "uifb" or 0 in entry.shape:
+        return False
+    if len(entry.shape) == 5 and not (entry.names or layout.axes):
+        return True  # as soon as it is said which axis is which
     try:
-        plane_of(entry.dtype, "", None, entry.name)
-        axes = _axes(entry, layout, entry.name)
+        return "f" in _axes(entry, layout, entry.name)
     except InputError:
         return False
-    return "f" in axes and 0 not in entry.shape
 
 
 def _axes(entry: Entry, layout: Layout, name: str) -> str:

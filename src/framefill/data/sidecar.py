@@ -1,6 +1,7 @@
 """Conditions beside a video: clip.conditions.npz goes with clip.mp4, whatever its format."""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def with_sidecar(footage: Footage, layout: Layout) -> Footage:
             f"{footage.name} has no {wanted[0]!r} and there is no {path.name} beside it: write the "
             "conditions there (numpy.savez), or leave them out of --data.conditions"
         )
-    arrays = _arrays(path, wanted)
+    arrays = load_arrays(path, wanted)
     tracks = {name: track_of(array, footage, name) for name, array in arrays.items()}
     return replace(footage, tracks={**footage.tracks, **tracks})
 
@@ -65,17 +66,29 @@ def track_of(array: Shaped[np.ndarray, "..."], footage: Footage, name: str) -> T
     )
 
 
-def _arrays(path: Path, names: list[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
+def load_arrays(
+    path: Path, names: Sequence[str] | None = None
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Return arrays of an .npz file by name.
+
+    Args:
+        path: The file.
+        names: Of the arrays; None: all.
+
+    Raises:
+        InputError: it can't be read, lacks a name, or is too large.
+    """
     part = Part(start=0, frames=None, every=1, limit_bytes=LIMIT_BYTES)
     try:
         with zipfile.ZipFile(path) as archive:
             there = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-            for name in names:
+            wanted = there if names is None else names
+            for name in wanted:
                 if name not in there:
                     raise InputError(f"{path} has no {name!r}; it has {', '.join(there[:20])}")
                 check_member(archive, f"{name}.npy", part, path)
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
+            return {name: arrays[name] for name in wanted}
     except InputError:
         raise
     except BROKEN as error:

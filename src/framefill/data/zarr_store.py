@@ -3,6 +3,7 @@
 This module needs zarr, and is imported where a folder is opened.
 """
 
+import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable
 from math import prod
@@ -159,6 +160,23 @@ def opened_store(path: Path) -> "zarr.Group | zarr.Array[Any]":
         return zarr.open_group(store, mode="r", use_consolidated=False)
     except (zarr.errors.BaseZarrError, FileNotFoundError):
         return zarr.open_array(store, mode="r")
+
+
+def members(group: "zarr.Group") -> "dict[str, zarr.Group | zarr.Array[Any]]":
+    """Return the groups and arrays of a group.
+
+    One after another: where zarr reads them at once and several are damaged, it prints about those
+    whose errors nobody waits for.
+    """
+    store = group.store
+    if not isinstance(store, ContainedStore):
+        raise TypeError(f"a group of {store} isn't known to be contained")
+    found: dict[str, zarr.Group | zarr.Array[Any]] = {}
+    for each in sorted(store.path(group.path).iterdir()):
+        if each.is_dir():
+            with contextlib.suppress(KeyError):  # some other folder
+                found[each.name] = group[each.name]
+    return found
 
 
 def trouble(array: "zarr.Array[Any]") -> str:

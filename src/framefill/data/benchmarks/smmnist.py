@@ -14,9 +14,8 @@ Stochastic Moving MNIST (Denton and Fergus 2018)
 There is nothing to get but the digits: two of them, 32 pixels high, move over 64x64 pixels and
 bounce off the walls in random directions. Clips are made while they are used, without end.
 
-Get it   MNIST's four files, 12 MB: train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,
-         t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz, from http://yann.lecun.com/exdb/mnist/
-         or https://ossci-datasets.s3.amazonaws.com/mnist/
+Get it   MNIST's train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz, 12 MB, from
+         http://yann.lecun.com/exdb/mnist/ or https://ossci-datasets.s3.amazonaws.com/mnist/
 Licence  usually given as CC BY-SA 3.0
 
 On the disk, gzipped or not; torchvision's folder (MNIST/raw/) is found too:

@@ -126,9 +126,7 @@ def _of_shards(path: Path, split: str, part: Split, layout: Layout) -> list[Foot
     train, test = _number(path, "num_train"), _number(path, "num_test")
     held = {files: name for name, files in TRAIN_FILES.items()}.get(train, SPLITS[0])
     if held != split:
-        raise InputError(
-            f"{path} holds split {held} by its {train:,} videos to train: choose --data.split {held}"
-        )
+        raise InputError(f"{path} holds split {held} by its numbers: choose --data.split {held}")
     videos = shard_videos(path)
     if len(videos) != train + test:
         raise InputError(

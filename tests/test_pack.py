@@ -1,0 +1,818 @@
+"""Packed stores: the same clips as from the source, in any process; hostile stores are refused."""
+
+import json
+import math
+import multiprocessing
+import os
+import pickle
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from test_timeline import clock, kept_places
+
+from framefill.batch import Batch
+from framefill.cli import COMMANDS
+from framefill.config import LogConfig, OptimConfig
+from framefill.data import pack_plan
+from framefill.data.footage import Footage, InMemory, Layout
+from framefill.data.formats import open_footage
+from framefill.data.pack import open_pack
+from framefill.data.pack_plan import PackPlan
+from framefill.data.pack_write import pack
+from framefill.data.sample import Split
+from framefill.data.timeline import even
+from framefill.data.video import Stored
+from framefill.data.videos import VideosConfig
+from framefill.errors import InputError
+from framefill.masks import ContextMasks
+from framefill.nn.config import ContextConfig
+from framefill.parsing import parse_command
+from framefill.recipes import recipe
+from framefill.run import train
+from framefill.training import batches
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "domains"
+needs_real = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real videos are not at {DATA}")
+SPLITS: tuple[Split, ...] = ("train", "test")
+SIZE: dict[str, Any] = {"height": 8, "width": 8, "channels": 1}
+LARGE: dict[str, Any] = {"height": 16, "width": 16, "channels": 1}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEFILL_CACHE", str(tmp_path_factory.getbasetemp() / "film-indices"))
+
+
+def noise(*shape: int, seed: int = 0, dtype: Any = np.uint8) -> np.ndarray:
+    values = np.random.default_rng([seed, *shape]).integers(0, 256, shape)
+    return values.astype(dtype)
+
+
+def folder_of(folder: Path, **arrays: np.ndarray) -> Path:
+    """Arrays, of which those that are named test_... are held out."""
+    for name, array in arrays.items():
+        stem = name.removeprefix("test_")
+        place = folder / ("train" if stem == name else "test")
+        place.mkdir(parents=True, exist_ok=True)
+        np.save(place / f"{stem}.npy", array)
+    return folder
+
+
+def film(path: Path, frames: np.ndarray, places: Sequence[int]) -> None:
+    """A lossless film at 10 frames per second, of which some places are empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "bgr0"
+        stream.codec_context.time_base = Fraction(1, 10)
+        for frame, place in zip(frames, places, strict=True):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="bgr0")
+            picture.pts, picture.time_base = place, Fraction(1, 10)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """The same bits, NaN for NaN."""
+    return (
+        ours.dtype == theirs.dtype
+        and ours.shape == theirs.shape
+        and np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")
+    )
+
+
+def check_clips(source: VideosConfig, packed: VideosConfig, frames: int, count: int = 24) -> None:
+    """Fail unless both give the same clips, with all that goes with them."""
+    for split in SPLITS:
+        ours, theirs = (
+            config.clips(frames=frames, split=split, seed=3) for config in (packed, source)
+        )
+        assert ours.dtype == theirs.dtype
+        assert len(ours.left_out) == len(theirs.left_out)
+        assert [each.stored for each in ours.footage if each.stored is None] == [
+            each.stored for each in theirs.footage if each.stored is None
+        ]
+        for index in range(count):
+            one, other = ours.clip(index), theirs.clip(index)
+            assert same(one["frames"], other["frames"])
+            assert one.get("label") == other.get("label")
+            assert ours.label(index) == theirs.label(index)
+            conditions, wanted = one.get("conditions", {}), other.get("conditions", {})
+            assert list(conditions) == list(wanted) == list(source.conditions)
+            assert all(same(conditions[name], wanted[name]) for name in conditions)
+
+
+def packed_from(config: VideosConfig, out: Path, **options: Any) -> VideosConfig:
+    """Pack data, and return the configuration that training from the store takes."""
+    lines: list[str] = []
+    pack(config, out, say=lines.append, **options)
+    words = shlex.split(lines[-1].partition("framefill ")[2])
+    words[1] = "bair-ramvid"
+    words += ["--network.classes", "9"] if "--data.classes" in words else []
+    call: Any = parse_command(COMMANDS, words)
+    data = replace(call.keywords["config"].data, path=call.keywords["data"], fit="none")
+    return replace(data, fit="pad") if config.fit == "pad" else data
+
+
+PLAIN = {
+    "as they are": {},
+    "every other frame": {"every": 2},
+    "mirrored and turned": {"flip": True, "flip_rows": True, "turn": True},
+    "with classes": {"classes": ("cat", "dog")},
+    "with all classes": {"classes": ("all",)},
+    "stretched": {"height": 8, "width": 24, "fit": "stretch"},
+    "cropped to a smaller shape": {"height": 8, "fit": "crop"},
+    "cropped and made smaller": {**SIZE, "fit": "crop"},
+    "only cut": {"width": 8, "fit": "crop"},
+    "another filter": {**SIZE, "fit": "stretch", "resize": "lanczos"},
+    "RaMViD's way": {**SIZE, "fit": "ramvid"},
+    "padded": {"height": 24, "fit": "pad"},
+    "in color": {"channels": 3, "fit": "stretch"},
+}
+
+
+@pytest.mark.parametrize("changes", PLAIN.values(), ids=PLAIN)
+def test_clips_are_those_of_the_source(tmp_path: Path, changes: dict[str, Any]) -> None:
+    videos = {
+        f"{name}_{i}": noise(9 + i, 16, 16, 1, seed=i) for i, name in enumerate(["cat", "dog"])
+    }
+    held = {f"test_cat_{i}": noise(7, 16, 16, 1, seed=i) for i in range(12)}
+    path = folder_of(tmp_path / "data", **videos, **held)
+    config = VideosConfig(path=path, **{**LARGE, **changes})
+    data = packed_from(config, tmp_path / "out")
+    check_clips(config.resolved(), data.resolved(), frames=3)
+    # What was done already may be asked for again.
+    check_clips(config.resolved(), replace(data.resolved(), fit=config.fit), frames=3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("fit", ["none", "crop"])
+def test_values_of_any_dtype_are_kept(tmp_path: Path, dtype: str, fit: Any) -> None:
+    path = folder_of(tmp_path / "data", a=noise(9, 16, 16, 2, dtype=dtype))
+    np.save(path / "train" / "b.npy", noise(5, 16, 16, 2, dtype=dtype) // 3)
+    if dtype.startswith("float"):
+        holed = noise(6, 16, 16, 2, dtype=dtype)
+        holed[1:3, 2:5, :, 0], holed[4] = np.nan, np.nan
+        np.save(path / "train" / "c.npy", holed)
+    shutil.copytree(path / "train", path / "test")
+    size = 16 if fit == "none" else 8
+    config = VideosConfig(path=path, height=size, width=size, channels=2, fit=fit)
+    data = packed_from(config, tmp_path / "out")
+    check_clips(config, data, frames=4)
+    (file,) = (tmp_path / "out" / "train.pack").glob("frames-*.npy")
+    assert np.load(file).dtype == dtype
+
+
+def test_short_videos_take_part_as_they_do_from_the_source(tmp_path: Path) -> None:
+    videos = {name: noise(length, 8, 8, 1) for name, length in {"a": 4, "b": 9, "c": 6}.items()}
+    path = folder_of(
+        tmp_path / "data", **videos, test_a=noise(4, 8, 8, 1), test_b=noise(7, 8, 8, 1)
+    )
+    config = VideosConfig(path=path, **SIZE)
+    data = packed_from(config, tmp_path / "out")
+    check_clips(config, data, frames=6)
+    assert len(data.clips(frames=6, split="train", seed=0).left_out) == 1
+    assert all(
+        len(open_pack(tmp_path / "out" / f"{s}.pack", Layout())) == n
+        for s, n in (("train", 3), ("test", 2))
+    )
+
+
+def test_short_videos_are_padded_in_time_as_from_the_source(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "data", a=noise(3, 12, 12, 1, dtype=np.float32))
+    np.save(path / "train" / "b.npy", noise(9, 12, 12, 1, dtype=np.float32))
+    shutil.copytree(path / "train", path / "test")
+    config = VideosConfig(path=path, height=8, width=8, channels=1, fit="crop", short="pad")
+    data = packed_from(config, tmp_path / "out")
+    assert data.short == "pad"
+    check_clips(config, data, frames=6)
+    assert any(np.isnan(data.clips(frames=6, split="train", seed=3)[i]).any() for i in range(9))
+
+
+@pytest.mark.parametrize("fps", [0.0, 10.0, 4.0, 25.0])
+@pytest.mark.parametrize("fit", ["none", "crop"])
+def test_holes_in_time_stamps_are_kept_and_take_no_space(
+    tmp_path: Path, fps: float, fit: Any
+) -> None:
+    for split in SPLITS:
+        film(tmp_path / "data" / split / "a.mkv", noise(12, 32, 32, 3), [*range(7), *range(9, 14)])
+        film(tmp_path / "data" / split / "b.mkv", noise(9, 32, 32, 3, seed=1), range(9))
+    size = 32 if fit == "none" else 16
+    path = tmp_path / "data"
+    config = VideosConfig(path=path, height=size, width=size, channels=3, fit=fit, fps=fps)
+    first = config.footage("train")[0][0]
+    assert first.dtype == np.float32
+    assert first.present is not None
+    assert not first.present.all()
+    data = packed_from(config, tmp_path / "out")
+    assert data.fps == 0
+    for rate in (0.0, fps):
+        check_clips(config, replace(data, fps=rate), frames=4)
+    files = [np.load(file) for file in (tmp_path / "out" / "train.pack").glob("frames-*.npy")]
+    assert {each.dtype.name for each in files} == {"uint8" if fit == "none" else "float32"}
+    if not fps:
+        assert sum(map(len, files)) == 12 + 9
+    ours = data.footage("train")[0][0].stored
+    assert ours is not None
+    assert first.stored is not None
+    assert ours.dtype == first.stored.dtype == "uint8"
+    assert math.isnan(ours.missing)
+
+
+def test_grids_keep_their_missing_values_stamps_and_names(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("netCDF4")
+    times = clock([*range(6), 8, 9, 10], dates=True)
+    values = noise(9, 8, 8, 2, dtype=np.float32)
+    values[2, :, 3] = np.nan
+    for split in SPLITS:
+        (tmp_path / "data" / split).mkdir(parents=True)
+        xarray.Dataset(
+            {
+                name: (("time", "y", "x"), values[..., i], {"units": "K"})
+                for i, name in enumerate("uv")
+            },
+            coords={"time": times},
+        ).to_netcdf(tmp_path / "data" / split / "a.nc")
+    size = {**SIZE, "channels": 2}
+    config = VideosConfig(path=tmp_path / "data", variables=("u", "v"), **size)
+    data = packed_from(config, tmp_path / "out")
+    check_clips(config, data, frames=3)
+    check_clips(config, replace(data, variables=("u", "v")), frames=3)
+    (ours,), (theirs,) = data.footage("train")[0], config.footage("train")[0]
+    assert ours.times is not None
+    assert theirs.times is not None
+    assert same(ours.times, theirs.times)
+    assert (ours.length, ours.units, ours.channels, ours.stored) == (
+        *(theirs.length, theirs.units, theirs.channels, theirs.stored),
+    )
+    with pytest.raises(InputError, match=r"was packed with variables \('u', 'v'\), not \('u',\)"):
+        replace(data, variables=("u",)).footage("train")
+
+
+@pytest.mark.parametrize("fit", ["none", "stretch"])
+def test_conditions_go_along(tmp_path: Path, fit: Any) -> None:
+    names = ("action", "height", "land")
+    for split in SPLITS:
+        for number, length in enumerate((7, 5)):
+            path = tmp_path / "data" / split / f"v{number}.mkv"
+            film(path, noise(length, 32, 32, 3, seed=number), range(length))
+            np.savez(
+                path.with_suffix(".conditions.npz"),
+                action=noise(length, 3, seed=number) / 7,
+                height=noise(length, 32, 32, 2, seed=number) / 7,
+                land=noise(1, 32, 32, 1, seed=number) / 7,
+                unused=noise(length, 2),
+            )
+    size = 32 if fit == "none" else 16
+    path = tmp_path / "data"
+    config = VideosConfig(path=path, height=size, width=size, fit=fit, conditions=names)
+    data = packed_from(config, tmp_path / "out")
+    assert data.conditions == names
+    check_clips(config, data, frames=3)
+    check_clips(
+        replace(config, conditions=("land",)), replace(data, conditions=("land",)), frames=3
+    )
+    with pytest.raises(InputError, match="has no 'unused' and there is no"):
+        replace(data, conditions=("unused",)).footage("train")
+
+
+def test_one_video_is_divided_as_it_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "only.npy", noise(40, 8, 8, 1))
+    config = VideosConfig(path=tmp_path / "only.npy", holdout=0.25, **SIZE)
+    data = packed_from(config, tmp_path / "out")
+    check_clips(config, data, frames=3)
+    assert [each.length for split in SPLITS for each in data.footage(split)[0]] == [30, 10]
+    (name,) = (each.name for each in data.footage("test")[0])
+    assert name == f"{tmp_path / 'out' / 'test.pack'} only.npy frames 30..39"
+
+
+def test_a_store_can_be_packed_again_smaller(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "data", a=noise(9, 16, 16, 1), test_a=noise(9, 16, 16, 1, seed=1))
+    data = packed_from(VideosConfig(path=path, **LARGE), tmp_path / "large")
+    config = VideosConfig(path=path, fit="stretch", **SIZE)
+    again = replace(config, path=data.path)
+    check_clips(config, packed_from(again, tmp_path / "small"), frames=3)
+
+
+@needs_real
+def test_real_videos_are_the_same(tmp_path: Path) -> None:
+    config = VideosConfig(path=DATA / "kth32", height=24, width=32, fit="crop", flip=True)
+    if not (DATA / "kth32" / "test").exists():  # it is called val there
+        shutil.copytree(DATA / "kth32" / "train", tmp_path / "kth" / "train")
+        shutil.copytree(DATA / "kth32" / "val", tmp_path / "kth" / "test")
+        config = replace(config, path=tmp_path / "kth")
+    check_clips(config, packed_from(config, tmp_path / "out"), frames=10)
+
+
+def test_a_video_is_never_split_and_files_have_a_limit(tmp_path: Path) -> None:
+    lengths = [5, 3, 20, 2, 2, 6]
+    videos = {f"v{i}": noise(length, 8, 8, 1, seed=i) for i, length in enumerate(lengths)}
+    path = folder_of(tmp_path / "data", **videos, test_a=noise(5, 8, 8, 1))
+    config = VideosConfig(path=path, **SIZE)
+    data = packed_from(config, tmp_path / "out", file_bytes=10 * 64)
+    files = sorted((tmp_path / "out" / "train.pack").glob("frames-*.npy"))
+    assert [len(np.load(file)) for file in files] == [8, 20, 10]
+    check_clips(config, data, frames=2)
+
+
+@dataclass
+class Sparing:
+    """A reader that notes the most frames that were ever asked for at once."""
+
+    array: np.ndarray
+    most: int = 0
+
+    def __call__(self, places: Sequence[int]) -> np.ndarray:
+        self.most = max(self.most, len(places))
+        return self.array[list(places)]
+
+
+def footage_of(frames: np.ndarray, **fields: Any) -> Footage:
+    known: dict[str, Any] = {
+        "name": "a.npy",
+        "path": Path("a.npy"),
+        "length": len(frames),
+        "shape": frames.shape[1:],
+        "dtype": frames.dtype,
+        "reader": InMemory(frames),
+    }
+    return Footage(**{**known, **fields})
+
+
+def store(folder: Path, *footage: Footage, config: VideosConfig | None = None) -> list[Footage]:
+    """Pack footage and open it."""
+    config = config or VideosConfig(**SIZE)
+    plan = PackPlan.of(config, list(footage), np.dtype(np.uint8), 2**32)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan.write(folder, lambda frames: None)
+    assert plan.bytes == sum(file.stat().st_size for file in folder.iterdir())
+    return open_pack(folder, Layout(conditions=config.conditions))
+
+
+def test_no_video_is_read_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack_plan, "CHUNK_BYTES", 700)
+    frames = noise(99, 8, 8, 1)
+    reader = Sparing(frames)
+    (packed,) = store(tmp_path / "a.pack", footage_of(frames, reader=reader))
+    assert reader.most == 10
+    assert np.array_equal(packed.take(range(99)), frames)
+    assert np.array_equal(packed.take(range(3, 50, 7)), frames[3:50:7])
+    assert np.array_equal(packed.take([2, 2, 8, 98]), frames[[2, 2, 8, 98]])
+    later = packed.section(40, 90)
+    assert np.array_equal(later.take([0, 49]), frames[[40, 89]])
+
+
+@given(kept_places(), st.integers(0, 2**32 - 1), st.booleans(), st.booleans())
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_time_stamps_are_evened_once(
+    tmp_path: Path, places: list[int], seed: int, dates: bool, floats: bool
+) -> None:
+    jitter = np.random.default_rng(seed).uniform(-0.09, 0.09, len(places))
+    frames = noise(len(places), 2, 2, 1, dtype=np.float32 if floats else np.uint8)
+    times = clock(np.array(places) + jitter, dates=dates)
+    source = even(footage_of(frames, times=times))
+    size = VideosConfig(height=2, width=2, channels=1)
+    (packed,) = store(tmp_path / "a.pack", source, config=size)
+    assert same(packed.take(range(packed.length)), source.take(range(source.length)))
+    again = even(packed)
+    assert again is packed
+    assert packed.times is not None
+    assert source.times is not None
+    assert same(packed.times, source.times)
+    assert (packed.length, packed.dtype) == (source.length, source.dtype)
+    for file in (tmp_path / "a.pack").iterdir():
+        file.unlink()
+
+
+def test_a_video_of_nothing_but_missing_frames_is_packed(tmp_path: Path) -> None:
+    frames = np.full((4, 8, 8, 1), np.nan, np.float32)
+    lost = footage_of(frames, present=np.zeros(4, np.bool_))
+    kept = footage_of(noise(3, 8, 8, 1, dtype=np.float32))
+    packed = store(tmp_path / "a.pack", lost, kept, lost)
+    assert [len(each.take(range(each.length))) for each in packed] == [4, 3, 4]
+    assert np.isnan(packed[2].take([1, 3])).all()
+    assert not np.isnan(packed[1].take([0, 2])).any()
+
+
+def test_integers_with_missing_frames_keep_what_stands_in_their_place(tmp_path: Path) -> None:
+    frames, present = noise(5, 8, 8, 1), np.array([True, False, True, True, False])
+    (packed,) = store(tmp_path / "a.pack", footage_of(frames, present=present))
+    assert np.array_equal(packed.take(range(5)), frames)
+    assert packed.present is not None
+    assert np.array_equal(packed.present, present)
+
+
+# Training
+
+
+def loaded(data: VideosConfig, workers: int, start: int) -> list[Batch]:
+    config = replace(
+        recipe("digits"), data=data, workers=workers, optim=OptimConfig(steps=5, batch=3)
+    )
+    return list(batches(config, config.clips("train"), start))
+
+
+@pytest.fixture
+def start_method() -> Iterator[Callable[[Literal["fork", "spawn"]], None]]:
+    before = multiprocessing.get_start_method()
+    yield lambda method: multiprocessing.set_start_method(method, force=True)
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_batches_depend_on_seed_and_step_alone(
+    tmp_path: Path, start_method: Any, method: str, workers: int
+) -> None:
+    arrays = {f"v{i}": noise(14 + i, 8, 8, 1, seed=i) for i in range(4)}
+    path = folder_of(tmp_path / "data", **arrays, test_v0=noise(12, 8, 8, 1))
+    source = VideosConfig(path=path, flip=True, classes=("v0", "v1", "v2", "v3"), **SIZE)
+    data = packed_from(source, tmp_path / "out")
+    expected = loaded(source, 0, 0)
+    start_method(method)
+    for start in (0, 2):
+        found = loaded(data, workers, start)
+        assert len(found) == 5 - start
+        for ours, theirs in zip(found, expected[start:], strict=True):
+            assert torch.equal(ours.frames, theirs.frames)
+            assert ours.classes is not None
+            assert theirs.classes is not None
+            assert torch.equal(ours.classes, theirs.classes)
+
+
+def test_training_from_a_store_is_training_from_its_source(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "data", a=noise(9, 12, 12, 1), test_a=noise(9, 12, 12, 1))
+    source = VideosConfig(path=path, height=8, width=8, channels=1, fit="crop", flip=True)
+    data = packed_from(source, tmp_path / "out")
+    weights = []
+    for number, each in enumerate((source, data)):
+        config = replace(
+            recipe("digits"),
+            data=each,
+            masks=ContextMasks(past=1, target=1, future=1),
+            network=ContextConfig(
+                width=8, multipliers=(1,), blocks=1, attention=(), head_width=None
+            ),
+            optim=OptimConfig(steps=4, batch=2, lr=1e-2, warmup=0),
+            log=LogConfig(sample_every=0),
+        )
+        train(config, out=tmp_path / f"run{number}", progress=False)
+        weights.append(load_file(tmp_path / f"run{number}" / "model" / "model.safetensors"))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_reader_serves_another_process(tmp_path: Path) -> None:
+    frames = noise(6, 8, 8, 1)
+    (packed,) = store(tmp_path / "a.pack", footage_of(frames))
+    again = pickle.loads(pickle.dumps(packed.reader))
+    assert np.array_equal(again([1, 4]), frames[[1, 4]])
+    packed.take([0])[:] = 0  # a copy: the file stays as it is
+    assert np.array_equal(packed.take([0]), frames[:1])
+
+
+# What pack refuses
+
+
+def small(tmp_path: Path, **changes: Any) -> VideosConfig:
+    path = folder_of(tmp_path / "data", a=noise(9, 8, 8, 1), test_a=noise(5, 8, 8, 1))
+    return VideosConfig(**{**SIZE, "path": path, **changes})
+
+
+def names_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("there", "exists: choose another"),
+        ("a.pack", "choose a name without .pack"),
+        ("a.zarr", "choose a name without .zarr"),
+        ("data/out", "is inside the data"),
+        ("data/train/x/../y", "is inside the data"),
+        ("file/out", "can't be written"),
+    ],
+)
+def test_places_that_would_do_harm_are_refused(tmp_path: Path, out: str, message: str) -> None:
+    config = small(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    before = names_below(tmp_path)
+    with pytest.raises(InputError, match=message):
+        pack(config, tmp_path / out)
+    assert names_below(tmp_path) == before
+
+
+def test_too_little_space_is_found_before_anything_is_written(tmp_path: Path) -> None:
+    config = small(tmp_path, height=1024, width=1024)
+    for split in SPLITS:
+        (tmp_path / "data" / split / "a.npy").unlink()
+        np.lib.format.open_memmap(  # sparse: it has no such size on the disk
+            tmp_path / "data" / split / "a.npy", "w+", np.uint8, shape=(2**22, 1024, 1024, 1)
+        )
+    with pytest.raises(InputError, match=r"out needs 8,192\.00 GiB and its disk has [\d,.]+ GiB"):
+        pack(config, tmp_path / "new" / "out")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_store_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "data", a=noise(9, 8, 8, 1, dtype=np.float32))
+    spoiled = noise(9, 8, 8, 1, dtype=np.float32)
+    spoiled[7] = np.inf
+    np.save(path / "train" / "b.npy", spoiled)
+    shutil.copytree(path / "train", path / "test")
+    config = VideosConfig(path=path, height=4, width=4, channels=1, fit="stretch")
+    with pytest.raises(InputError, match=r"b\.npy from frame 0 on holds infinite values"):
+        pack(config, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_data_without_a_test_part_is_packed_if_asked_for(tmp_path: Path) -> None:
+    config = VideosConfig(path=folder_of(tmp_path / "data", a=noise(9, 8, 8, 1)), **SIZE)
+    with pytest.raises(InputError, match="has train and no test"):
+        pack(config, tmp_path / "out")
+    pack(config, tmp_path / "out", splits=("train",))
+    (only,) = (tmp_path / "out").iterdir()
+    assert only.name == "train.pack"
+    assert only.stat().st_mode & 0o111  # it can be entered
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"height": 4}, "has frames of 8x8x1"),
+        ({"path": None}, "no videos"),
+        ({"classes": ("cat",)}, "is of none of the classes cat"),
+        ({"height": 4, "fit": "pad"}, "fit pad"),
+        ({"fps": 5.0}, "has neither time stamps nor a frame rate"),
+    ],
+)
+def test_what_training_would_refuse_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        pack(small(tmp_path, **changes), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_that_changes_while_it_is_packed_is_refused(tmp_path: Path) -> None:
+    frames = noise(4, 8, 8, 1)
+    config = VideosConfig(**SIZE)
+    changed = footage_of(frames, reader=InMemory(noise(4, 8, 9, 1)))
+    with pytest.raises(InputError, match="has the file changed"):
+        store(tmp_path / "a.pack", changed, config=config)
+    halves = footage_of(
+        frames.astype(np.float32) + np.float32(0.5),
+        present=np.array([True, True, True, True]),
+        stored=Stored("uint8", math.nan),
+    )
+    with pytest.raises(InputError, match=r"a\.npy has values that are no uint8"):
+        store(tmp_path / "b.pack", halves, config=config)
+
+
+# Stores from elsewhere
+
+
+def whole_store(tmp_path: Path) -> Path:
+    """A store with all that there can be in one."""
+    for split in SPLITS:
+        film(tmp_path / "data" / split / "a.mkv", noise(6, 32, 32, 3), [0, 1, 2, 3, 6, 7])
+        film(tmp_path / "data" / split / "b.mkv", noise(4, 32, 32, 3), range(4))
+        for name, length in {"a": 6, "b": 4}.items():
+            arrays = {"go": noise(length, 2), "sea": noise(32, 32), "wind": noise(length, 32, 32)}
+            np.savez(tmp_path / "data" / split / f"{name}.conditions.npz", **arrays)
+    names = ("go", "sea", "wind")
+    pack(
+        VideosConfig(path=tmp_path / "data", height=32, width=32, conditions=names),
+        tmp_path / "out",
+    )
+    return tmp_path / "out" / "train.pack"
+
+
+def opened(path: Path) -> list[Footage]:
+    """Open a store and read all of it."""
+    found = open_footage(path, Layout(conditions=("go", "sea", "wind")))
+    for footage in found:
+        footage.take(range(footage.length))
+        for track in footage.tracks.values():
+            track.reader(range(footage.length))
+        even(footage)
+    return found
+
+
+def change(path: Path, **fields: Any) -> None:
+    index = json.loads((path / "index.json").read_text())
+    (path / "index.json").write_text(json.dumps({**index, **fields}))
+
+
+def change_video(path: Path, number: int = 0, **fields: Any) -> None:
+    index = json.loads((path / "index.json").read_text())
+    index["videos"][number].update(fields)
+    (path / "index.json").write_text(json.dumps(index))
+
+
+def run_of(path: Path, name: str, number: int = 0, **fields: Any) -> dict[str, Any]:
+    index = json.loads((path / "index.json").read_text())
+    return {**index["videos"][number][name], **fields}
+
+
+def replace_array(path: Path, name: str, array: np.ndarray) -> None:
+    np.save(path / name, array, allow_pickle=array.dtype == object)
+
+
+def truncate(path: Path, change: int) -> None:
+    os.truncate(path, path.stat().st_size + change)
+
+
+def outside(path: Path) -> Path:
+    place = path.parent / "frames-0000.npy"
+    shutil.copy(path / "frames-0000.npy", place)
+    return place
+
+
+HOSTILE: dict[str, Callable[[Path], object]] = {
+    "another version": lambda p: change(p, version=2),
+    "no version": lambda p: change(p, version=None),
+    "true for a version": lambda p: change(p, version=[]),
+    "an unknown key": lambda p: change(p, extra=1),
+    "no videos": lambda p: change(p, videos=[]),
+    "videos of another kind": lambda p: change(p, videos={"a": 1}),
+    "a number for videos": lambda p: change(p, videos=5),
+    "a video of another kind": lambda p: change(p, videos=[5]),
+    "no JSON": lambda p: (p / "index.json").write_text("{"),
+    "no text": lambda p: (p / "index.json").write_bytes(b"\xff\xfe\x00"),
+    "a list": lambda p: (p / "index.json").write_text("[]"),
+    "deep": lambda p: (p / "index.json").write_text("[" * 100_000),
+    "NaN": lambda p: (p / "index.json").write_text('{"version": NaN}'),
+    "no index": lambda p: (p / "index.json").unlink(),
+    "a huge index": lambda p: os.truncate(p / "index.json", 2**40),
+    "a linked index": lambda p: (
+        (p / "index.json").rename(p / "b") and ((p / "index.json").symlink_to(p / "b"))
+    ),
+    "a path up": lambda p: (
+        outside(p) and change_video(p, frames=run_of(p, "frames", file="../frames-0000.npy"))
+    ),
+    "an absolute path": lambda p: change_video(p, frames=run_of(p, "frames", file=str(outside(p)))),
+    "a link": lambda p: (
+        (p / "frames-0000.npy").unlink()
+        or ((p / "frames-0000.npy").symlink_to(p.parent / "test.pack" / "frames-0000.npy"))
+    ),
+    "a missing file": lambda p: (p / "frames-0000.npy").unlink(),
+    "a folder for a file": lambda p: (
+        (p / "frames-0000.npy").unlink() or ((p / "frames-0000.npy").mkdir())
+    ),
+    "a file cut off": lambda p: truncate(p / "frames-0000.npy", -1),
+    "bytes behind the end": lambda p: truncate(p / "times-0000.npy", 8000),
+    "an empty file": lambda p: os.truncate(p / "frames-0000.npy", 0),
+    "text for an array": lambda p: (p / "frames-0000.npy").write_text("frames"),
+    "pickled objects": lambda p: replace_array(p, "frames-0000.npy", np.array([{}] * 10)),
+    "columns first": lambda p: replace_array(
+        p, "frames-0000.npy", np.asfortranarray(noise(10, 32, 32, 3))
+    ),
+    "swapped bytes": lambda p: replace_array(
+        p, "times-0000.npy", np.arange(12, dtype=np.dtype("f8").newbyteorder("S"))
+    ),
+    "more frames than are used": lambda p: replace_array(
+        p, "frames-0000.npy", noise(11, 32, 32, 3)
+    ),
+    "flat frames": lambda p: replace_array(p, "frames-0000.npy", noise(10, 32, 96)),
+    "a lone number": lambda p: replace_array(p, "frames-0000.npy", noise()),
+    "frames of nothing": lambda p: replace_array(p, "frames-0000.npy", noise(10, 32, 0, 3)),
+    "frames of words": lambda p: replace_array(
+        p, "frames-0000.npy", np.full((10, 32, 32, 3), "text")
+    ),
+    "wide frames in narrow ones": lambda p: replace_array(
+        p, "frames-0000.npy", noise(10, 32, 32, 3, dtype=np.float64)
+    ),
+    "frames from before": lambda p: change_video(p, frames=run_of(p, "frames", start=-1)),
+    "frames of another video": lambda p: change_video(
+        p, number=1, frames=run_of(p, "frames", 1, start=0)
+    ),
+    "more frames than there are": lambda p: change_video(
+        p, number=1, frames=run_of(p, "frames", 1, length=10**18), length=10**8
+    ),
+    "less than no frames": lambda p: change_video(p, frames=run_of(p, "frames", length=-6)),
+    "a wrong length": lambda p: change_video(p, length=9),
+    "no length": lambda p: change_video(p, length=0),
+    "a length beyond reason": lambda p: change_video(p, length=2**60),
+    "half a length": lambda p: change_video(p, length=7.5),
+    "an unknown dtype": lambda p: change_video(p, dtype="object"),
+    "integers with holes": lambda p: change_video(p, dtype="uint8"),
+    "a rate of 0": lambda p: change_video(p, fps=0),
+    "a rate beyond numbers": lambda p: (p / "index.json").write_text(
+        (p / "index.json").read_text().replace('"fps":10.0', '"fps":1e999')
+    ),
+    "names for other channels": lambda p: change_video(p, channels=["u"]),
+    "stored as objects": lambda p: change_video(p, stored={"dtype": "O", "missing": "nan"}),
+    "no number for missing": lambda p: change_video(p, stored={"dtype": "uint8", "missing": "x"}),
+    "flags of another kind": lambda p: change_video(p, present=run_of(p, "times")),
+    "flags of other frames": lambda p: replace_array(
+        p, "present-0000.npy", np.array([True] * 3 + [False] * 5)
+    ),
+    "no flags": lambda p: change_video(p, present=None),
+    "stamps of another kind": lambda p: replace_array(p, "times-0000.npy", np.arange(12)),
+    "stamps that descend": lambda p: replace_array(p, "times-0000.npy", np.arange(12.0)[::-1]),
+    "stamps of fewer frames": lambda p: change_video(p, times=run_of(p, "times", length=5)),
+    "a condition of another kind": lambda p: (p / "index.json").write_text(
+        (p / "index.json").read_text().replace('"kind":"vector"', '"kind":"static"')
+    ),
+    "a condition of no kind": lambda p: (p / "index.json").write_text(
+        (p / "index.json").read_text().replace('"kind":"vector"', '"kind":"x"')
+    ),
+    "a condition of integers": lambda p: replace_array(p, "conditions-0000.npy", noise(12, 2)),
+}
+
+
+@pytest.mark.parametrize("harm", HOSTILE.values(), ids=HOSTILE)
+def test_damaged_and_hostile_stores_are_refused(
+    tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    path = whole_store(tmp_path)
+    assert len(opened(path)) == 2
+    harm(path)
+    with pytest.raises(InputError) as caught:
+        opened(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 800
+
+
+def test_a_file_for_a_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.pack").write_text("frames")
+    with pytest.raises(InputError, match=r"a\.pack has no index\.json"):
+        open_footage(tmp_path / "a.pack", Layout())
+
+
+def test_a_store_that_changes_after_it_was_opened_is_refused(tmp_path: Path) -> None:
+    path = whole_store(tmp_path)
+    first, _ = opened(path)
+    replace_array(path, "frames-0000.npy", noise(10, 32, 16, 3))
+    with pytest.raises(InputError, match=r"frames-0000\.npy has changed since it was opened"):
+        first.take([0])
+    replace_array(path, "frames-0000.npy", noise(3, 32, 32, 3))
+    with pytest.raises(InputError, match=r"frames-0000\.npy has changed since it was opened"):
+        first.take([0])
+    truncate(path / "frames-0000.npy", -5)
+    with pytest.raises(InputError, match=r"frames-0000\.npy can't be read as an array"):
+        first.take([0])
+    (path / "frames-0000.npy").unlink()
+    with pytest.raises(InputError, match=r"frames-0000\.npy can't be read as an array"):
+        first.take([0])
+
+
+def leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """All places in JSON data."""
+    if place:
+        yield place
+    entries = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(entries, dict):
+        for name, inner in entries.items():
+            yield from leaves(inner, (*place, name))
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=9)
+    | st.sampled_from(["float32", "uint8", "times-0000.npy", "vector", "static"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+def test_no_index_gives_anything_but_videos_or_an_input_error(tmp_path: Path) -> None:
+    path = whole_store(tmp_path)
+    text = (path / "index.json").read_text()
+    places = list(leaves(json.loads(text)))
+
+    @given(st.sampled_from(places), JSON)
+    @settings(max_examples=300, deadline=None)
+    def check(place: tuple[Any, ...], value: Any) -> None:
+        index = json.loads(text)
+        here = index
+        for name in place[:-1]:
+            here = here[name]
+        here[place[-1]] = value
+        (path / "index.json").write_text(json.dumps(index))
+        try:
+            found = opened(path)
+        except InputError:
+            return
+        assert 1 <= len(found) <= 2
+
+    check()
