@@ -151,8 +151,7 @@ def test_clips_without_a_valid_target_count_for_nothing(microbatch: int) -> None
     config = replace(config, optim=replace(config.optim, microbatch=microbatch))
     first, second = frames_with_gaps(), noise(FRAMES, 8, 8, 1, seed=1)
     both, one, other = (
-        step(config, *clips)
-        for clips in ((first, second), (first, NOTHING), (NOTHING, second))
+        step(config, *clips) for clips in ((first, second), (first, NOTHING), (NOTHING, second))
     )
     assert [each[0].skipped for each in (both, one, other)] == [0, 1, 1]
     assert both[0].loss == pytest.approx((one[0].loss + other[0].loss) / 2, rel=1e-4)

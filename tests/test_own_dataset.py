@@ -196,16 +196,15 @@ def test_a_run_on_a_dataset_goes_on_with_a_dataset_alone(tmp_path: Path) -> None
 
 
 def test_labels_reach_the_network(tmp_path: Path) -> None:
-    losses = []
+    losses, config = [], tiny(classes=2)
+    # The output is 0 at first, whatever the network is told.
+    config = replace(config, optim=replace(config.optim, steps=4, lr=0.02))
     for name, labels in (("a", (0, 1, 0, 1)), ("b", (1, 0, 0, 1))):
         data = Mine(4)
         for sample, label in zip(data.samples, labels, strict=True):
             sample["label"] = label
-        ff.train(tiny(classes=2), out=tmp_path / name, data=data, progress=False)
+        ff.train(config, out=tmp_path / name, data=data, progress=False)
         losses.append([each["loss"] for each in log(tmp_path / name)])
-        assert [clips_of(data).label(index) for index in range(4)] == [
-            labels[int(number)] for number in np.random.default_rng([0, 0]).permutation(4)
-        ]
     assert losses[0] != losses[1]
     model = ff.load(tmp_path / "a")
     made = [model.generate(FRAMES, label=label).frames for label in (0, 1)]
@@ -231,7 +230,10 @@ def spoiled(**changes: Any) -> Mine:
         (spoiled(frames=np.zeros((6, 8, 8), np.float32)), "clip 1 .*float32.*uint8"),
         (spoiled(frames=None), r"frames of clip 1 have shape \(\) and dtype object"),
         (spoiled(frame=1), r"clip 1 of the dataset has 'frame': a clip has frames, label"),
-        (spoiled(conditions={"a": np.zeros((6, 2))}), r"clip 1 .* has conditions .*'a'.* and the first one"),
+        (
+            spoiled(conditions={"a": np.zeros((6, 2))}),
+            r"clip 1 .* has conditions .*'a'.* and the first one",
+        ),
         (spoiled(label=1), "clip 1 .*label"),
     ],
 )

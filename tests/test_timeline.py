@@ -188,9 +188,7 @@ def test_stamps_in_whole_milliseconds_are_an_even_grid() -> None:
 @pytest.mark.parametrize(
     ("places", "number"), [([0, 2, 1, 3], 2), ([0, 1, 1, 2], 2), ([3, 2, 1, 0], 1)]
 )
-def test_stamps_that_do_not_ascend_are_refused(
-    places: list[int], number: int, dates: bool
-) -> None:
+def test_stamps_that_do_not_ascend_are_refused(places: list[int], number: int, dates: bool) -> None:
     times = clock(places, dates=dates)
     match = rf"clip\.nc: the time of frame {number} .*isn't after .*frame {number - 1} .*sort"
     with pytest.raises(InputError, match=match):
@@ -262,9 +260,7 @@ def test_a_variable_rate_becomes_constant() -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.lists(st.floats(0.01, 2.0), min_size=1, max_size=30), st.floats(0.2, 50.0), st.booleans()
-)
+@given(st.lists(st.floats(0.01, 2.0), min_size=1, max_size=30), st.floats(0.2, 50.0), st.booleans())
 def test_no_other_frame_is_nearer(steps: list[float], fps: float, dates: bool) -> None:
     since = np.concatenate([[0.0], np.cumsum(steps)])
     times = clock(since, step=1.0, dates=dates)

@@ -314,8 +314,9 @@ def _files(facts: Facts, asked: Asked) -> Iterator[Finding]:
             rest = len(facts.refused) - number
             yield Finding(subject="files", weight="stops", text=f"and {rest} more like these")
             return
-        unfit = (each.name,) if Path(each.name).is_file() else ()
-        yield Finding(subject="files", weight="stops", text=each.reason, unfit=unfit)
+        yield Finding(
+            subject="files", weight="stops", text=each.reason, unfit=_files_of([each.name], asked)
+        )
     if facts.passed_over:
         kinds = ", ".join(f"{count} {kind}" for kind, count in islice(facts.passed_over.items(), 8))
         yield Finding(subject="files", weight="note", text=f"passed over, as no videos: {kinds}")
@@ -430,16 +431,20 @@ def _size_for(size: tuple[int, int], several: bool, asked: Asked) -> dict[str, V
         else:
             new, fit = _rounded(size, divisor), "crop"
     else:
-        factor = math.sqrt(area / (height * width))
-        new, fit = _rounded((round(height * factor), round(width * factor)), divisor), "crop"
+        factor = math.sqrt(area / (height * width)) / divisor
+        new, fit = (_multiple(divisor, height * factor), _multiple(divisor, width * factor)), "crop"
     settings: dict[str, Value] = {"data.height": new[0], "data.width": new[1]}
     return settings if fit == "none" else settings | {"data.fit": fit}
 
 
 def _rounded(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """Return the nearest smaller size that a divisor divides, or the divisor itself."""
-    height, width = (max(divisor, length // divisor * divisor) for length in size)
-    return height, width
+    height, width = size
+    return _multiple(divisor, height // divisor), _multiple(divisor, width // divisor)
+
+
+def _multiple(divisor: int, parts: float) -> int:
+    return divisor * max(1, round(parts))
 
 
 def _channels(facts: Facts, asked: Asked) -> Iterator[Finding]:
@@ -670,7 +675,7 @@ def _stills(facts: Facts, asked: Asked) -> Iterator[Finding]:
                 subject="still",
                 weight="harms",
                 text=f"{_count(len(names), 'video')} {what}: {_some(names, facts)}; take them out",
-                unfit=tuple(name for name in names if Path(name).is_file()),
+                unfit=_files_of(names, asked),
             )
     flat = sum(each.constant for each in looked if each.name not in set(constant))
     frames = sum(each.looked for each in looked)
@@ -780,6 +785,11 @@ def _conditions(facts: Facts, asked: Asked) -> Iterator[Finding]:
         )
 
 
+def _files_of(names: Sequence[str], asked: Asked) -> tuple[str, ...]:
+    """Return the names that are files of their own, which can be taken out."""
+    return tuple(name for name in names if Path(name) != asked.data and Path(name).is_file())
+
+
 def _some(names: Sequence[str], facts: Facts) -> str:
     shown = ", ".join(_short(name, facts) for name in names[:NAMED])
     return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"
@@ -830,27 +840,28 @@ def _changed(config: Config, settings: Mapping[str, Value]) -> Config:
 def commands(asked: Asked, config: Config, findings: Sequence[Finding]) -> list[str]:
     """Return the commands that put the advice into practice."""
     data, lines = str(asked.data), []
-    if unfit := [name for each in findings for name in each.unfit]:
-        aside = f"{asked.data.resolve()}-left-out"
-        lines += [shlex.join(["mkdir", "-p", aside]), shlex.join(["mv", "-n", *unfit, aside])]
-    if any(each.subject == "speed" and each.weight == "harms" for each in findings):
+    folders: dict[Path, list[str]] = {}
+    for name in dict.fromkeys(name for each in findings for name in each.unfit):
+        folders.setdefault(Path(name).parent, []).append(name)
+    for folder, names in folders.items():
+        aside = Path(f"{asked.data}-left-out") / folder.relative_to(asked.data)
+        lines.append(shlex.join(["mkdir", "-p", str(aside)]))
+        lines.append(shlex.join(["mv", "-n", *names, str(aside)]))
+    if any(each.subject == "speed" for each in findings):
         data = f"{asked.data}.pack"
         lines.append(shlex.join(["framefill", "pack", str(asked.data), "--out", data]))
     flags = _flags(asked.plain, replace(config, data=asked.without_path(config)), "--")
-    mended = {"files", "still"}  # by taking files out
-    hard = [
-        each
-        for each in findings
-        if each.weight == "stops"
-        and not each.settings
-        and not (each.subject in mended and each.unfit)
-    ]
-    if hard:
+    if needs_hands(findings):
         again = ["framefill", "doctor", data, "--recipe", asked.recipe, "--out", "doctor-2"]
         return [*lines, shlex.join([*again, *flags])]
     name = asked.data.resolve().name.split(".")[0]
     run = ["framefill", "train", asked.recipe, "--data", data, "--out", f"{name}-run"]
     return [*lines, shlex.join([*run, *flags])]
+
+
+def needs_hands(findings: Sequence[Finding]) -> bool:
+    """Say whether something stops training that no command mends."""
+    return any(each.weight == "stops" and not each.settings and not each.unfit for each in findings)
 
 
 def _flags(old: object, new: object, start: str) -> list[str]:
@@ -861,6 +872,8 @@ def _flags(old: object, new: object, start: str) -> list[str]:
         flag = f"{start}{name}"
         if before == after or (is_dataclass(after) and type(before) is not type(after)):
             continue
+        if isinstance(after, tuple) and any(map(is_dataclass, after)):
+            continue  # no flag can say that
         if is_dataclass(after):
             words += _flags(before, after, f"{flag}.")
         elif isinstance(after, bool):
@@ -891,7 +904,7 @@ def prepared(config: Config, gathered: Gathered, look: Look) -> tuple[Config, Vi
     clips = gathered.clips(data, "train", frames=frames, seed=seed)
     if config.log.sample_every:
         gathered.clips(data, "test", frames=frames, seed=seed)
-    sample = looked_at(clips.footage, look)
+    sample = looked_at(clips.footage, look, data.channels)
     normaliser = config.normaliser
     if config.scaling.measures(clips.dtype):
         normaliser = config.scaling.normaliser(sample)
@@ -1195,8 +1208,8 @@ def print_report(report: Report, out: Path, console: Console) -> None:
         f"; what the network sees: {out / 'sheet.png'}" if report.speed else ""
     )
     console.print(f"all facts: {files}", soft_wrap=True, highlight=False)
-    stops = any(each.weight == "stops" and not each.settings for each in report.findings)
-    console.print("mend what stops training, then:" if stops else "to train:", style="bold")
+    first = "mend what stops training, then:" if needs_hands(report.findings) else "to train:"
+    console.print(first, style="bold")
     for line in report.commands:
         console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
 

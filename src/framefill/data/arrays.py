@@ -4,8 +4,9 @@ import math
 import tokenize
 import zipfile
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -46,7 +47,7 @@ class _Header(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
     @classmethod
-    def of(cls, file: IO[bytes]) -> "_Header":
+    def of(cls, file: BufferedIOBase) -> "_Header":
         first = read_magic(file) == (1, 0)
         shape, _, dtype = (read_array_header_1_0 if first else read_array_header_2_0)(file)
         return cls(shape, dtype)

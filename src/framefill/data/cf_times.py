@@ -98,7 +98,8 @@ def decoded(numbers: Shaped[np.ndarray, " f"], units: Units) -> Shaped[np.ndarra
     if units.since is None or not np.isfinite(plain).all() or not len(numbers):
         return plain * units.step / 1e9
     limits = [units.since + round(float(each) * units.step) for each in (plain.min(), plain.max())]
-    if min(limits) <= -LAST or max(limits) >= LAST:
+    huge = numbers.dtype.kind == "f" and np.abs(plain).max() >= LAST
+    if huge or min(limits) <= -LAST or max(limits) >= LAST:
         return plain * units.step / 1e9
     # The products may need more than 64 bits, but the sums don't: what is too much cancels out.
     if numbers.dtype.kind == "f":
@@ -123,7 +124,7 @@ def encoded(times: Shaped[np.ndarray, " f"], units: Units) -> Shaped[np.ndarray,
         return None
     since = times.astype("datetime64[ns]").view(np.int64).tolist()
     pairs = [divmod(each - units.since, units.step) for each in since]
-    if any(rest for _, rest in pairs):
+    if any(rest or abs(whole) > LAST for whole, rest in pairs):
         return np.array([whole + rest / units.step for whole, rest in pairs], np.float64)
     return np.array([whole for whole, _ in pairs], np.int64)
 

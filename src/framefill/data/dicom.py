@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
@@ -24,7 +24,7 @@ from framefill.data.video import BROKEN, DTYPES, Header, Stored, first_line
 from framefill.errors import InputError
 
 LARGEST_FRAME = 2**31  # bytes
-LARGEST_INFLATED = 2**28  # bytes of a data set that is compressed as a whole
+LARGEST_INFLATED = 2**27  # bytes of a data set that is compressed as a whole
 LARGEST_ELEMENT = 2**24  # bytes of what isn't pixels
 SLACK = 2**16  # bytes, by which compressing may lengthen a frame
 FIRST = 8  # files of a folder, which are looked at to tell whether it holds DICOM
@@ -131,7 +131,7 @@ class Image:
     """
 
     def __init__(self, path: Path) -> None:
-        self.stream: BinaryIO = path.open("rb")
+        self.stream: BufferedReader | BytesIO = path.open("rb")
         try:
             self._parse()
         except BaseException:
@@ -310,7 +310,7 @@ def open_dicom(path: Path, layout: Layout) -> list[Footage]:
         InputError: pydicom or a decoder isn't installed; there is no image; one is damaged or cut
             off; or images of a series differ in size.
     """
-    _pydicom()
+    load_pydicom()
     told = [_facts(each) for each in (_files(path) if path.is_dir() else [path])]
     facts = [each for each in told if each is not None]
     if not facts:
@@ -354,33 +354,12 @@ def _has_magic(path: Path) -> bool:
     return group == b"\x08\0" and known and len(head) == 132 and (head[4:6] in kinds or implicit)
 
 
-@contextmanager
-def guarded(name: str) -> Iterator[None]:
-    """Turn what pydicom raises into an InputError, and silence what it says of odd files."""
-    logger, silent = logging.getLogger("pydicom"), logging.NullHandler()
-    passed_on, logger.propagate = logger.propagate, False
-    logger.addHandler(silent)
-    damage = (*BROKEN, ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that the standard forbids
-            yield
-    except InputError:
-        raise
-    except (*damage, _pydicom().errors.InvalidDicomError) as error:
-        what, remedy = " ".join(str(error).split()) or type(error).__name__, ""
-        if "plugins" in what:
-            what = what.partition("plugins: ")[2]
-            remedy = ": unless it is damaged, pip install pylibjpeg pylibjpeg-libjpeg"
-        else:
-            what = first_line(error)
-        raise InputError(f"{name} can't be read as DICOM ({what}){remedy}") from error
-    finally:
-        logger.removeHandler(silent)
-        logger.propagate = passed_on
+def load_pydicom() -> Any:
+    """Import pydicom.
 
-
-def _pydicom() -> Any:
+    Raises:
+        InputError: it isn't installed.
+    """
     try:
         import pydicom
         import pydicom.errors
@@ -389,6 +368,46 @@ def _pydicom() -> Any:
             "DICOM files need the pydicom library: pip install 'framefill[dicom]'"
         ) from error
     return pydicom
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """Return what pydicom raises for damaged files."""
+    errors = load_pydicom().errors
+    more = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
+    return (*BROKEN, *more, errors.InvalidDicomError, errors.BytesLengthException)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what pydicom says of values that the standard forbids."""
+    logger, silent = logging.getLogger("pydicom"), logging.NullHandler()
+    passed_on, logger.propagate = logger.propagate, False
+    logger.addHandler(silent)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(silent)
+        logger.propagate = passed_on
+
+
+@contextmanager
+def guarded(name: str) -> Iterator[None]:
+    """Turn what pydicom raises for damaged files into an InputError, quietly."""
+    try:
+        with quiet():
+            yield
+    except InputError:
+        raise
+    except damage() as error:
+        what, remedy = " ".join(str(error).split()), ""
+        if "plugins" in what:
+            what = what.partition("plugins: ")[2]
+            remedy = ": unless it is damaged, pip install pylibjpeg pylibjpeg-libjpeg"
+        else:
+            what = first_line(error)
+        raise InputError(f"{name} can't be read as DICOM ({what}){remedy}") from error
 
 
 def _files(folder: Path) -> list[Path]:
@@ -400,7 +419,9 @@ def _files(folder: Path) -> list[Path]:
     return [each for each in files if not each.name.startswith(".") and is_dicom(each)]
 
 
-def _parsed(stream: BinaryIO) -> tuple[BinaryIO, Any, bool, bool, int]:
+def _parsed(
+    stream: BufferedReader | BytesIO,
+) -> tuple[BufferedReader | BytesIO, Any, bool, bool, int]:
     """Read a data set up to its pixels.
 
     Returns:

@@ -12,21 +12,22 @@ import numpy as np
 from jaxtyping import Shaped
 
 from framefill.data.clock import seconds
-from framefill.data.dicom import DicomHeader, guarded
+from framefill.data.dicom import DicomHeader, damage, guarded, load_pydicom, quiet
 from framefill.data.nifti import UNEVEN, Scale
-from framefill.data.video import BROKEN, Video
+from framefill.data.video import Video
 from framefill.errors import FillWarning, InputError
 
 FILES = (".dcm", ".dicom")
 LONGEST = 2**32 - 2  # bytes of the pixels of a file
-DAMAGE = (*BROKEN, ArithmeticError, AssertionError, AttributeError, LookupError)
 STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
-EXACT = 0.1  # of a step, by which values may be off those of a scale
+EXACT = 0.13  # of a step, by which values may be off, as an eighth may be due to single precision
 DERIVATION = "Frames filled in by a model (framefill)"
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage
 FILMS = {(1, 8): f"{SECONDARY}.2", (1, 16): f"{SECONDARY}.3", (3, 8): f"{SECONDARY}.4"}
-STUDY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime")
-STUDY += ("StudyID", "AccessionNumber", "ReferringPhysicianName")
+STUDY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
+    *("StudyID", "AccessionNumber", "ReferringPhysicianName"),
+)
 # What a header tells of the frames that were, not of those that are written.
 OUTDATED = (
     *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"),
@@ -85,6 +86,7 @@ def write_dicom(path: Path, video: Video) -> None:
             that are floats; a value is missing, and no number stands for that; or a file would
             pass 4 GiB.
     """
+    load_pydicom()
     name, found = video.source or "the video", video.header
     ours: DicomHeader | None = found.content if found and found.format == ".dcm" else None
     channels = video.frames.shape[3]
@@ -94,7 +96,7 @@ def write_dicom(path: Path, video: Video) -> None:
     with guarded(name):
         template = _template(ours, channels, film)
     pixels = _pixels(video, ours, film, int(template.get("BitsStored", 0)), name)
-    with guarded(name):
+    with quiet():
         if film:
             _set_pixels(template, pixels, slice(None), video.units)
             _set_rate(template, video)
@@ -171,13 +173,12 @@ def _scale(
     low, high = limits.min + (padding == limits.min), limits.max - (padding == limits.max)
     if not finite.size:
         return scales[0] if scales else Scale()
-    best = []
-    for scale in scales:
+    # Values that are whole in large steps are so in a part of these steps, too.
+    for scale in sorted(scales, key=lambda each: -abs(each.slope)):
         numbers = (finite - scale.intercept) / scale.slope
-        if numbers.min() > limits.min - 1 and numbers.max() < limits.max + 1:
-            best.append((float(np.abs(numbers - np.rint(numbers)).max()), scale))
-    if best and min(best)[0] < EXACT:
-        return min(best)[1]
+        inside = numbers.min() > limits.min - 1 and numbers.max() < limits.max + 1
+        if inside and np.abs(numbers - np.rint(numbers)).max() < EXACT:
+            return scale
     least, most = float(finite.min()), float(finite.max())
     slope = _written((most - least) / (high - low) * (1 + 1e-9)) or 1.0
     return Scale(slope, _written(least - low * slope))
@@ -192,6 +193,10 @@ def _decimal(value: float) -> str:
     from pydicom.valuerep import format_number_as_ds
 
     return format_number_as_ds(float(value))
+
+
+def _milliseconds(value: float) -> str:
+    return _decimal(round(1000 * value, 9))
 
 
 def _template(ours: DicomHeader | None, channels: int, film: bool) -> Any:
@@ -255,7 +260,7 @@ def _usable(old: Any) -> Iterator[Any]:
             buffer = DicomBytesIO()
             buffer.is_little_endian, buffer.is_implicit_VR = True, False
             write_dataset(buffer, alone)
-        except DAMAGE:
+        except damage():
             continue
         yield alone[tag]
 
@@ -303,10 +308,10 @@ def _set_rate(image: Any, video: Video) -> None:
         even = np.ptp(steps) <= UNEVEN * abs(np.median(steps))
         step, told = (float(np.median(steps)), None) if even else (None, steps)
     if told is not None:
-        image.FrameTimeVector = [_decimal(1000 * each) for each in (0, *told.tolist())]
+        image.FrameTimeVector = [_milliseconds(each) for each in (0, *told.tolist())]
         image.FrameIncrementPointer = 0x00181065
     elif step:
-        image.FrameTime, image.FrameIncrementPointer = _decimal(1000 * step), 0x00181063
+        image.FrameTime, image.FrameIncrementPointer = _milliseconds(step), 0x00181063
     if video.times is not None and video.times.dtype.kind == "M":
         day, time = _moment(video.times[0])
         image.AcquisitionDateTime = day + time
@@ -325,17 +330,18 @@ def _set_place(image: Any, video: Video, ours: DicomHeader | None, number: int) 
         image.AcquisitionTime = _moment(np.datetime64("1970-01-01", "ns") + since)[1]
     elif times is not None:
         keyword = "TriggerTime" if clock == "trigger" else "FrameReferenceTime"
-        setattr(image, keyword, _decimal(1000 * float(times[number])))
+        setattr(image, keyword, _milliseconds(float(times[number])))
     if ours is not None and ours.positions:
-        image.ImagePositionPatient = None
         if len(ours.positions) == len(video.frames):
             image.ImagePositionPatient = [_decimal(each) for each in ours.positions[number]]
+        elif "ImagePositionPatient" in image:
+            del image.ImagePositionPatient
 
 
 def _moment(moment: np.datetime64) -> tuple[str, str]:
     """Return a date and a time of day in DICOM's form."""
     day, _, time = str(moment.astype("datetime64[us]")).partition("T")
-    return day.replace("-", ""), time.replace(":", "")
+    return day.replace("-", ""), time.replace(":", "").rstrip("0").rstrip(".").ljust(6, "0")
 
 
 def _save(image: Any, path: Path) -> None:

@@ -23,7 +23,8 @@ from framefill.data.benchmarks.registry import recognised
 from framefill.data.clips import VideoClips, class_name
 from framefill.data.clock import TOLERANCE, seconds, step_of
 from framefill.data.collection import PARTS, Place, find_videos
-from framefill.data.footage import Footage, Track
+from framefill.data.fitting import LUMA, with_channels
+from framefill.data.footage import Footage, Reader, Track
 from framefill.data.formats import IMAGES, SUFFIXES, open_footage, suffix_of
 from framefill.data.sample import Split
 from framefill.data.sidecar import SIDECAR, with_sidecar
@@ -75,10 +76,10 @@ class Look:
         """Return which frames of a video are read: the same ones in videos of one length."""
         if self.frames is None or length <= self.frames:
             return list(range(length))
-        slots, wanted = length // STRETCH, max(1, self.frames // STRETCH)
+        stretch = min(STRETCH, self.frames)
         rng = np.random.default_rng([self.seed, length])
-        starts = np.sort(rng.choice(slots, min(slots, wanted), replace=False)) * STRETCH
-        return [start + i for start in starts.tolist() for i in range(STRETCH)]
+        starts = rng.choice(length // stretch, self.frames // stretch, replace=False) * stretch
+        return [start + i for start in np.sort(starts).tolist() for i in range(stretch)]
 
     def of(self, footage: Sequence[Footage], part: Split) -> list[int]:
         """Return which videos of a part are read, in an order that favors none."""
@@ -316,9 +317,9 @@ class _Patient(Place):
         return found
 
     def _note(self, path: Path, error: Exception) -> None:
-        # By what is said: the faults of a folder show in each of the folders above it.
+        # By what is said: the fault of a folder shows in those above it first, then in itself.
         reason = first_line(error)
-        self.refused.setdefault(reason, Refused(str(path), reason))
+        self.refused[reason] = Refused(str(path), reason)
 
 
 def _passed_over(path: Path) -> bool:
@@ -359,6 +360,7 @@ def gather(config: VideosConfig, after: Callable[[Path], None] = lambda path: No
         if found["train"]:
             break
     if not refused and not any(found.values()):
+        find_videos(config.path)  # says what there should be
         raise InputError(remarks["train"])
     known = recognised(config.path) if config.benchmark == "auto" else None
     name = "" if config.benchmark == "none" else known.name if known else config.benchmark
@@ -408,8 +410,27 @@ def _known(name: str) -> bool:
     return suffix_of(Path(name)) in SUFFIXES
 
 
-def looked_at(footage: Sequence[Footage], look: Look) -> list[Footage]:
-    """Return the frames that are looked at, as videos that can be measured like whole ones."""
+@dataclass(frozen=True)
+class Recolored:
+    """A reader that gives the frames of another in other channels (`with_channels`)."""
+
+    reader: Reader
+    channels: int
+    name: str
+
+    def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "f h w c"]:
+        """Return the frames at some positions."""
+        return with_channels(self.reader(places), self.channels, self.name)
+
+
+def looked_at(footage: Sequence[Footage], look: Look, channels: int) -> list[Footage]:
+    """Return the frames that are looked at, as videos that can be measured like whole ones.
+
+    Args:
+        footage: Training videos.
+        look: How much of them.
+        channels: That they are converted to, as training does.
+    """
     chosen = []
     for number in sorted(look.of(footage, "train")):
         each = footage[number]
@@ -420,12 +441,16 @@ def looked_at(footage: Sequence[Footage], look: Look) -> list[Footage]:
             else track._replace(reader=Rearranged(track.reader, places, np.dtype(np.float32)))
             for name, track in each.tracks.items()
         }
-        reader = Rearranged(each.reader, places, each.dtype)
-        chosen.append(
-            replace(
-                each, length=len(places), reader=reader, times=None, present=None, tracks=tracks
-            )
+        sampled = replace(
+            each,
+            length=len(places),
+            shape=(*each.shape[:2], channels),
+            reader=Recolored(Rearranged(each.reader, places, each.dtype), channels, each.name),
+            times=None,
+            present=None,
+            tracks=tracks,
         )
+        chosen.append(sampled)
     return chosen
 
 
@@ -450,20 +475,23 @@ def examine(
     conditions = {name: _Condition() for name in config.conditions}
     for part, footage in gathered.found.items():
         found, until = [_header(each, part) for each in map(even, footage)], look.until(part)
+        sights: dict[int, _Seen] = {}
         faulty = set()
         for number in look.of(footage, part):
             after(found[number].name)
             try:
-                sight = _look_at(even(footage[number]), found[number], look, values, conditions)
+                sights[number] = _look_at(
+                    even(footage[number]), found[number], look, values, conditions
+                )
             except BROKEN as error:
                 refused.append(Refused(found[number].name, first_line(error)))
                 faulty.add(number)
                 continue
-            found[number] = sight.facts
-            seen.append(sight)
+            found[number] = sights[number].facts
             if time.monotonic() > until:
                 break
         videos += [each for number, each in enumerate(found) if number not in faulty]
+        seen += [sights[number] for number in sorted(sights)]
     common = max(values, key=lambda c: values[c].tally.total, default=0)
     first = next((each for part in PARTS for each in gathered.found[part]), None)
     names = first.channels if first is not None and len(first.channels) == common else ()
@@ -594,7 +622,8 @@ def _empty(frame: Shaped[np.ndarray, "h w c"]) -> tuple[bool, bool]:
 def _thumb(frame: Shaped[np.ndarray, "h w c"]) -> Float32[np.ndarray, " p"]:
     """Return a small gray picture of a frame, of its first channel if it is no picture."""
     with np.errstate(all="ignore"):  # what is infinite is replaced
-        mean = frame.mean(axis=2, dtype=np.float64) if frame.shape[2] in (1, 3) else frame[..., 0]
+        # The luma is what compression changes least.
+        mean = frame @ (np.array(LUMA) / sum(LUMA)) if frame.shape[2] == 3 else frame[..., 0]
         gray = mean.astype(np.float32)
     there = np.isfinite(gray)
     if not there.all():

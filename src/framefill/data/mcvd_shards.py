@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from framefill.data.axes import ArrayReader, Plane
+from framefill.data.axes import DAMAGED, Plane, footage_of
 from framefill.data.footage import Footage, Layout
 from framefill.data.handles import opened
 from framefill.data.natural import natural
-from framefill.data.video import BROKEN, DTYPES, first_line
+from framefill.data.video import DTYPES, first_line
 from framefill.errors import InputError
 
 SUFFIXES = (".hdf5", ".h5")
@@ -33,15 +33,9 @@ Node = Any  # a group or an array of h5py's lower level, which takes a third of 
 
 
 class ShardVideo(NamedTuple):
-    """A video of one of MCVD's shards.
+    """A video of one of MCVD's shards, and the numbers of its person (KTH) and of its class."""
 
-    Args:
-        footage: None if it has no frames: MCVD writes those in place of files that it can't read.
-        person: Number of the person (KTH).
-        target: Number of the class (KTH, UCF-101, Kinetics).
-    """
-
-    footage: Footage | None
+    footage: Footage | None  # None without frames: MCVD has those for files that it couldn't read
     person: int | None
     target: int | None
 
@@ -85,21 +79,15 @@ def open_flat(path: Path, part: str) -> list[Footage]:
             "are expected"
         )
     if math.prod(starts.shape) > MOST_VIDEOS:
-        raise InputError(f"{path} has {starts.shape} values in {part}_idx: at most {MOST_VIDEOS:,}")
-    frames, height, width, channels = shape
+        raise InputError(f"{path} has more than {MOST_VIDEOS:,} videos: split it")
+    frames = shape[0]
     # Some converters put the end of the last video behind the starts.
     edges = [*(int(start) for start in _values(starts, path).ravel()), frames]
     edges = edges[:-1] if edges[-2:] == [frames, frames] else edges
     if edges[0] != 0 or any(start >= stop for start, stop in itertools.pairwise(edges)):
         raise InputError(f"{path} has starts in {part}_idx that don't ascend from 0 to {frames}")
-    whole = Footage(
-        name=f"{path} {part}",
-        path=path,
-        length=frames,
-        shape=(height, width, channels),
-        dtype=dtype,
-        reader=ArrayReader(Dataset(path, f"{part}_data"), Plane("fhwc", dtype, None)),
-    )
+    plane, source = Plane("fhwc", dtype, None), Dataset(path, f"{part}_data")
+    (whole,) = footage_of(source, path=path, name=f"{path} {part}", shape=shape, plane=plane)
     return [whole.section(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
@@ -109,16 +97,23 @@ def open_shard_videos(path: Path) -> list[ShardVideo]:
     Raises:
         InputError: it is no such file, it is damaged, or h5py is missing.
     """
+    groups = [_node(_root(path), name, path) for name in ("len", "person", "target")]
+    return [_shard_video(path, number, *groups) for number in shard_numbers(path)]
+
+
+def shard_numbers(path: Path) -> list[int]:
+    """Return the numbers of the videos in one of MCVD's shards, in order.
+
+    Raises:
+        InputError: it is no such file, it is damaged, or h5py is missing.
+    """
     if not _is_shard(path):
         raise InputError(f"{path} has no 'len/0' and '0': give one of MCVD's HDF5 shards")
-    root = _root(path)
-    lengths = _node(root, "len", path)
     with _damage(path):
-        names = [name.decode(errors="replace") for name in lengths]
+        names = [name.decode(errors="replace") for name in _node(_root(path), "len", path)]
     if len(names) > MOST_VIDEOS or not all(re.fullmatch(r"0|[1-9]\d{0,9}", each) for each in names):
         raise InputError(f"{path} has other names than numbers of videos in 'len'")
-    groups = lengths, *(_node(root, name, path) for name in ("person", "target"))
-    return [_shard_video(path, number, *groups) for number in sorted(map(int, names))]
+    return sorted(map(int, names))
 
 
 def find_shards(folder: Path) -> list[Path]:
@@ -194,7 +189,7 @@ def _shard_video(
     video = _node(_root(path), str(number), path)
     if not length:
         return ShardVideo(None, person, target)
-    if _node(video, str(length - 1), path) is None:
+    if _node(video, str(length - 1), path) is None or _node(video, str(length), path) is not None:
         raise InputError(f"{path} announces {length} frames of video {number} and has others")
     first = _array(video, "0", path)
     if len(first.shape) not in (2, 3) or 0 in first.shape or first.dtype.name not in DTYPES:
@@ -232,7 +227,7 @@ def _file(path: Path) -> Any:
         ) from error
     try:
         return opened(h5py.File, path)
-    except BROKEN as error:
+    except DAMAGED as error:
         raise InputError(f"{path} can't be read as HDF5 ({first_line(error)})") from error
 
 
@@ -240,7 +235,8 @@ def _root(path: Path) -> Node:
     file = _file(path)
     from h5py import h5g
 
-    return h5g.open(file.id, b"/")
+    with _damage(path):
+        return h5g.open(file.id, b"/")
 
 
 def _node(group: Node, name: str, path: Path) -> Node:
@@ -276,7 +272,7 @@ def _array(group: Node, name: str, path: Path) -> Node:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except BROKEN as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is damaged ({first_line(error)}): make it anew") from error
 
 

@@ -99,7 +99,7 @@ class Pictures:
             path = self.paths[place]
             with opened_image(path, ANY_FRAME) as image:
                 self.kind.refuse_other(kind_of(image, path), str(path))
-                frame[:] = picture(image, 0, self.paths[0])
+                frame[:] = picture(image, 0, path)
         return frames
 
 

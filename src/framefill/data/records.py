@@ -173,9 +173,9 @@ def _alike(path: Path, offsets: list[int], first: Record, layout: Layout) -> lis
     places = [_place(path, 0, offsets[0], camera, first) for camera in cameras]
     kinds = [(_kind(place, first), _vectors(place, first, layout)) for place in places]
     return [
-        _footage(_place(path, number, offset, camera, first), *kind)
+        _footage(place._replace(offset=offset, name=_name(path, number, place.feature)), *kind)
         for number, offset in enumerate(offsets)
-        for camera, kind in zip(cameras, kinds, strict=True)
+        for place, kind in zip(places, kinds, strict=True)
     ]
 
 
@@ -191,10 +191,13 @@ def _episode(path: Path, number: int, offset: int, layout: Layout) -> Iterator[F
 
 
 def _place(path: Path, number: int, offset: int, camera: str, record: Record) -> Place:
+    length = len(record.files(camera))
+    return Place(path, offset, camera, length, _name(path, number, camera))
+
+
+def _name(path: Path, number: int, camera: str) -> str:
     short = camera.removeprefix(NUMBERED).removesuffix("/encoded").rpartition("/")[2]
-    return Place(
-        path, offset, camera, len(record.files(camera)), f"{path} episode {number} {short}"
-    )
+    return f"{path} episode {number} {short}"
 
 
 def _kind(place: Place, record: Record) -> Kind:

@@ -6,6 +6,7 @@ KEY.cls, KEY.json or KEY.txt has its class; KEY.NAME.npy is a condition.
 
 import json
 import math
+import tokenize
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
-from framefill.data.axes import LazyArray, Source, axes_of, footage_of, plane_of
+from framefill.data.axes import DAMAGED, LazyArray, Source, axes_of, footage_of, plane_of
 from framefill.data.encoded import frames_in, index_of, picture_in
 from framefill.data.footage import Footage, Layout, Track
 from framefill.data.formats import FILMS
@@ -264,7 +265,7 @@ def _array(member: Member) -> Array:
         return _packed(member) if member.name.lower().endswith(".npz") else _plain(member)
     except InputError:
         raise
-    except BROKEN as error:
+    except (*DAMAGED, tokenize.TokenError) as error:
         raise InputError(f"{member} can't be read as an array ({first_line(error)})") from error
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from framefill.data.axes import DAMAGED
 from framefill.data.formats import IMAGES
-from framefill.data.video import BROKEN, first_line
+from framefill.data.video import first_line
 from framefill.errors import InputError
 
 MOST_MEMBERS = 2**20
@@ -136,7 +137,7 @@ def _members(path: Path) -> Iterator[Member]:
                 yield member
     except InputError:
         raise
-    except (*BROKEN, tarfile.TarError) as error:
+    except (*DAMAGED, tarfile.TarError) as error:
         raise InputError(f"{path} can't be read as a plain .tar ({first_line(error)})") from error
     _check_end(path, end)
 

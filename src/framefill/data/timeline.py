@@ -46,13 +46,16 @@ class Rearranged:
 def even(footage: Footage) -> Footage:
     """Return footage whose time stamps have no holes: frames that are missing there are NaN.
 
-    What has no time stamps, no holes, or stamps that fit no even grid is returned as it is.
+    What has no time stamps, no holes, stamps that fit no even grid, or a frame rate is returned as
+    it is: a film shows each frame until the next one comes.
 
     Raises:
         InputError: the time stamps don't ascend.
     """
+    if footage.times is None or footage.fps is not None:
+        return footage
     grid = grid_of(footage.times, footage.name)
-    if grid is None or footage.times is None:
+    if grid is None:
         return footage
     length = int(grid[-1]) + 1
     places = np.full(length, NOWHERE)
@@ -80,11 +83,15 @@ def even(footage: Footage) -> Footage:
 def even_video(video: Video) -> Video:
     """Return a video whose time stamps have no holes: frames that are missing there are NaN.
 
+    See `even`.
+
     Raises:
         InputError: the time stamps don't ascend.
     """
+    if video.times is None or video.fps is not None:
+        return video
     grid = grid_of(video.times, video.source or "the video")
-    if grid is None or video.times is None:
+    if grid is None:
         return video
     whole = floating(video.frames)
     length = int(grid[-1]) + 1

@@ -44,8 +44,8 @@ def track_axes(shape: Sequence[int], names: Sequence[str], frames: FrameAxes, na
     """Return a letter for each axis of an array that goes along with frames.
 
     Dimensions are known by their names where both arrays have them, else by their lengths, in the
-    order of the axes of the frames; one axis of any length is c, the values of a vector or the
-    channels of a map.
+    order of the axes of the frames. One axis of any length is c, the values of a vector or the
+    channels of a map; where an array fits without one too, it is taken so.
 
     >>> track_axes((8, 7), (), FrameAxes("fhw", (), (8, 64, 64)), "actions")
     'fc'
@@ -73,8 +73,8 @@ def track_axes(shape: Sequence[int], names: Sequence[str], frames: FrameAxes, na
     if fitting:
         raise InputError(
             f"condition {name} of shape {tuple(shape)} can be {' or '.join(fitting)} beside frames "
-            f"{frames.axes} {frames.shape}: give a map a last axis of length 1, or name the "
-            "dimensions in the file"
+            f"{frames.axes} {frames.shape}: name the dimensions in the file, or give it all axes, "
+            "[v f h w k]"
         )
     raise InputError(
         f"condition {name} has shape {tuple(shape)} and the frames {frames.axes} {frames.shape}: "
@@ -96,17 +96,17 @@ def _by_names(shape: Sequence[int], names: Sequence[str], frames: FrameAxes) -> 
 
 
 def _by_lengths(shape: Sequence[int], frames: FrameAxes) -> list[str]:
-    for videos in ("v", "") if "v" in frames.axes else ("",):
-        for order in (frames.axes, "v" + ORDER):
-            fitting = []
-            for letters in KINDS:
-                wanted = letters | set(videos)
-                axes = "".join(each for each in order if each in wanted)
-                axes += "c" if "c" in letters and "c" not in order else ""
-                if len(axes) == len(shape) and _agree(axes, shape, frames):
-                    fitting.append(axes)
-            if fitting:
-                return fitting
+    """Return what the lengths allow, as far as possible without an axis of any length."""
+    for order in (frames.axes, "v" + ORDER):
+        fitting = []
+        for letters in (*KINDS, *(each | {"v"} for each in KINDS if "v" in frames.axes)):
+            axes = "".join(each for each in order if each in letters)
+            axes += "c" if "c" in letters and "c" not in order else ""
+            if len(axes) == len(shape) and _agree(axes, shape, frames):
+                fitting.append(axes)
+        if fitting:
+            exact = [axes for axes in fitting if "c" not in axes]
+            return exact or fitting
     return []
 
 

@@ -4,7 +4,12 @@ import re
 from pathlib import Path
 
 from framefill.data.benchmarks.entry import Benchmark
-from framefill.data.benchmarks.listing import is_shard_folder, own_entries, shard_videos
+from framefill.data.benchmarks.listing import (
+    is_shard_folder,
+    own_entries,
+    shard_count,
+    shard_videos,
+)
 from framefill.data.examples import record_offsets
 from framefill.data.footage import Footage, Layout
 from framefill.data.records import open_records
@@ -64,8 +69,7 @@ def _search(path: Path, split: str, part: Split, layout: Layout) -> list[Footage
 
 def _note(path: Path, split: str) -> str:
     train, test = (
-        sum(len(record_offsets(file)) for file in _files(path, part))
-        or len(shard_videos(path / part))
+        sum(len(record_offsets(file)) for file in _files(path, part)) or shard_count(path / part)
         for part in ("train", "test")
     )
     return f"{train:,} of {TRAIN:,} trajectories to train and {test} of {TEST} to test"

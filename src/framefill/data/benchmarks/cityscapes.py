@@ -7,7 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from framefill.data.benchmarks.entry import Benchmark
-from framefill.data.benchmarks.listing import is_shard_folder, own_entries, shard_videos
+from framefill.data.benchmarks.listing import (
+    is_shard_folder,
+    own_entries,
+    shard_count,
+    shard_videos,
+)
 from framefill.data.footage import Footage, Layout
 from framefill.data.sample import Split
 from framefill.data.sidecar import with_sidecar
@@ -80,7 +85,7 @@ def _search(path: Path, split: str, part: Split, layout: Layout) -> list[Footage
 def _note(path: Path, split: str) -> str:
     folders = ("train", split)
     if _is_converted(path):
-        counts = [len(shard_videos(path / folder)) for folder in folders]
+        counts = [shard_count(path / folder) for folder in folders]
     else:
         counts = [len(_snippets(_base(path) / folder)) for folder in folders]
     return " and ".join(

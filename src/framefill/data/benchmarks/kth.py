@@ -11,6 +11,7 @@ from framefill.data.benchmarks.listing import (
     lines_of,
     open_films,
     own_entries,
+    shard_count,
     shard_videos,
 )
 from framefill.data.footage import Footage, Layout
@@ -102,7 +103,7 @@ def _note(path: Path, split: str) -> str:
             f"{len(files)} of {FILES} files, {train} persons to train and {len(persons) - train} "
             f"to test, {'with' if (path / SEQUENCES).is_file() else 'without'} {SEQUENCES}"
         )
-    return f"{len(shard_videos(path))} of {FILES} videos"
+    return f"{shard_count(path)} of {FILES} videos"
 
 
 def _files(path: Path) -> list[File]:

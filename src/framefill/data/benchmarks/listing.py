@@ -8,7 +8,13 @@ from rich.console import Console
 from rich.progress import track
 
 from framefill.data.footage import Footage, Layout
-from framefill.data.mcvd_shards import ShardVideo, find_shards, has, open_shard_videos
+from framefill.data.mcvd_shards import (
+    ShardVideo,
+    find_shards,
+    has,
+    open_shard_videos,
+    shard_numbers,
+)
 from framefill.data.natural import natural
 from framefill.data.sidecar import with_sidecar
 from framefill.errors import InputError
@@ -72,6 +78,15 @@ def shard_videos(folder: Path) -> list[ShardVideo]:
         InputError: one is damaged, or h5py is missing.
     """
     return [video for path in find_shards(folder) for video in open_shard_videos(path)]
+
+
+def shard_count(folder: Path) -> int:
+    """Return how many videos there are in all of MCVD's HDF5 files in a folder.
+
+    Raises:
+        InputError: one is damaged, or h5py is missing.
+    """
+    return sum(len(shard_numbers(path)) for path in find_shards(folder))
 
 
 def is_shard_folder(folder: Path, *names: str) -> bool:
