@@ -389,7 +389,7 @@ def test_other_times_are_seconds_or_plain(units, calendar, expected):
 )
 @settings(deadline=None)
 def test_dates_come_back(nanoseconds, unit, since):
-    assume((unit, since) != ("nanoseconds", "1-1-1"))  # which takes more than 64 bits
+    assume(unit != "nanoseconds" or since.startswith("19"))  # others take more than 64 bits
     units = units_of(f"{unit} since {since}", "standard")
     times = np.array(nanoseconds, np.int64).view("datetime64[ns]")
     numbers = encoded(times, units)

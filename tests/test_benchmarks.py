@@ -609,5 +609,5 @@ def test_guides_say_what_one_has_to_know(name: str) -> None:
 
 def test_unknown_splits_are_refused(tmp_path: Path) -> None:
     kth(tmp_path, "person01_boxing_d1")
-    with pytest.raises(InputError, match="no split 'offical' of kth; did you mean 'official'"):
-        find("kth", tmp_path, "offical")
+    with pytest.raises(InputError, match="no split 'predrn' of kth; did you mean 'predrnn'"):
+        find("kth", tmp_path, "predrn")

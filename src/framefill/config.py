@@ -207,6 +207,8 @@ class Config:
     def _check_classes(self) -> None:
         if isinstance(self.data, OwnConfig):
             return  # its clips say their classes
+        if isinstance(self.data, VideosConfig) and self.data.path is None:
+            return  # and no data yet
         network = 0
         if isinstance(self.network, VolumeConfig | SpaceTimeConfig):
             network = self.network.classes
@@ -263,8 +265,9 @@ class Config:
                 raise InputError("scaling is measured on videos: digits have theirs")
             return self
         normaliser, names = self.normaliser, clips.config.conditions
-        if self.scaling.measures(clips.dtype):
-            normaliser = self.scaling.normaliser(clips.footage, after)
+        if self.scaling.measures(clips.footage):
+            seen = [each.recolored(self.data.channels) for each in clips.footage]
+            normaliser = self.scaling.normaliser(seen, after)
         conditions = measured_conditions(names, clips.config.condition_dropout, clips.footage)
         return self.scaled(normaliser, conditions)
 

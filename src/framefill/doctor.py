@@ -535,7 +535,8 @@ def _values(facts: Facts, asked: Asked) -> Iterator[Finding]:
         return
     low, high = min(cast(float, e.low) for e in known), max(cast(float, e.high) for e in known)
     if eight and high - low < NARROW:
-        given = not scaling.measures(np.dtype(np.uint8))
+        ends = (scaling.transform, scaling.low, scaling.high)
+        given = scaling.by in ("auto", "given") and ends == ("linear", None, None)
         does = "" if given else "; the recipe measures the range, which takes care of it"
         yield Finding(
             subject="values",
@@ -906,7 +907,7 @@ def prepared(config: Config, gathered: Gathered, look: Look) -> tuple[Config, Vi
         gathered.clips(data, "test", frames=frames, seed=seed)
     sample = looked_at(clips.footage, look, data.channels)
     normaliser = config.normaliser
-    if config.scaling.measures(clips.dtype):
+    if config.scaling.measures(clips.footage):
         normaliser = config.scaling.normaliser(sample)
         if sum(each.length for each in sample) < sum(each.length for each in clips.footage):
             # What wasn't looked at may reach farther, which isn't to be refused here.
@@ -1168,14 +1169,16 @@ def _scores(
     truth = normaliser.to_frames(clip[0], np.dtype(np.float32))
     ways = {"model": normaliser.to_frames(filled[0], np.dtype(np.float32))}
     row = row_of(roles)  # in which frames that are missing aren't asked for
-    if "K" in row:
+    given = [letter == "K" for letter in row]
+    if any(given):
         ways |= {
             "copy last": copy_last(truth, row),
             "nearest": nearest_known(truth, row),
             "linear": linear_blend(truth, row),
         }
-    else:
-        ways["mean"] = np.broadcast_to(truth.mean(axis=0), truth.shape)
+    # What learns nothing but the mean beats the others where frames have little in common.
+    mean = truth[given or slice(None)].mean(axis=0)
+    ways["mean of given frames"] = np.broadcast_to(mean, truth.shape)
     there = np.ones(truth.shape[:3], bool) if valid is None else valid[0, :, 0].numpy()
     there = there & np.array([letter == "T" for letter in row])[:, None, None]
     span = normaliser.high - normaliser.low

@@ -67,13 +67,13 @@ class Filler:
         """
         given = even(to_video(video))
         new = "T" * _count(frames, "frames")
-        return self._fill(given, self._with_own(given, "{}" + new), options)
+        return self._fill(*self._with_own(given, "{}" + new), options)
 
     def rewind(self, video: Source, frames: int, **options: Unpack[Options]) -> Filled:
         """Fill in `frames` frames before the start of a video; see `predict`."""
         given = even(to_video(video))
         new = "T" * _count(frames, "frames")
-        return self._fill(given, self._with_own(given, new + "{}"), options)
+        return self._fill(*self._with_own(given, new + "{}"), options)
 
     def interpolate(self, video: Source, between: int, **options: Unpack[Options]) -> Filled:
         """Fill in `between` frames between each two frames of a video.
@@ -140,7 +140,7 @@ class Filler:
         nothing = Video(np.zeros(shape, config.normaliser.dtype), units=config.normaliser.units)
         return self._fill(nothing, "T" * _count(frames, "frames"), options)
 
-    def _with_own(self, given: Video, row: str) -> str:
+    def _with_own(self, given: Video, row: str) -> tuple[Video, str]:
         """Put the roles of a video's own frames into a row: K, and - where one is missing.
 
         A model that can't do without them fills the missing ones too.
@@ -149,7 +149,9 @@ class Filler:
         absent, target = (
             row.format("".join(letter if gone else "K" for gone in missing)) for letter in "-T"
         )
-        return absent if can_fill(absent, self.model.config.masks) else target
+        if can_fill(absent, self.model.config.masks) or not missing.any():
+            return given, absent
+        return _of_frames(given, np.flatnonzero(~missing)), target
 
     def _fill(self, given: Video, row: str, options: Options) -> Filled:
         """Fill a row, of whose K frames `given` holds the values in order.
@@ -246,7 +248,8 @@ class Filler:
         kept = given.frames[kept_frames(row, len(given.frames))]
         if kept.dtype.kind != "f" or not np.isnan(kept).any():
             return
-        if missing := [i for i, frame in enumerate(kept) if np.isnan(frame).all()]:
+        places = kept_frames(row, len(given.frames))
+        if missing := [places[i] for i, frame in enumerate(kept) if np.isnan(frame).all()]:
             raise InputError(
                 f"given frame {missing[0]} is NaN throughout: give roles with - in its place, or "
                 "fill it in too"
@@ -314,6 +317,19 @@ def kept_frames(row: str, count: int, *, every: str = "K") -> list[int]:
         return [i for i, letter in enumerate(row) if letter in every]
     own = [letter for letter in row if letter != "T"]
     return [i for i, letter in enumerate(own) if letter in every]
+
+
+def _of_frames(given: Video, places: Shaped[np.ndarray, " k"]) -> Video:
+    """Return some of the frames of a video, with what goes along with them."""
+    return replace(
+        given,
+        frames=given.frames[places],
+        times=None if given.times is None else given.times[places],
+        conditions={
+            name: values if values.ndim == 3 else values[places]
+            for name, values in given.conditions.items()
+        },
+    )
 
 
 def _missing(given: Video) -> Shaped[np.ndarray, " f"]:

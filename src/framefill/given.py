@@ -31,7 +31,7 @@ def conditions_for(
     told = {}
     for name, condition in known.items():
         if name in given:
-            value = _checked(condition, np.asarray(given[name], np.float32), config, frames)
+            value = _checked(condition, _numbers(given[name], name), config, frames)
             told[name] = in_model_range(condition, torch.from_numpy(value))
         elif not condition.dropout:
             raise InputError(
@@ -39,6 +39,16 @@ def conditions_for(
                 f"conditions={{{name!r}: ...}}"
             )
     return told
+
+
+def _numbers(value: Shaped[np.ndarray, "..."], name: str) -> Shaped[np.ndarray, "..."]:
+    try:
+        numbers = np.asarray(value, np.float32)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"condition {name!r} holds no numbers: give an array of floats") from error
+    if np.isinf(numbers).any():
+        raise InputError(f"condition {name!r} holds infinite values: NaN means unknown")
+    return numbers
 
 
 def _checked(

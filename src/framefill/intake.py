@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -54,9 +55,15 @@ def take_in(
         InputError: the data can't be read, or doesn't suit the config.
     """
     if isinstance(data, Dataset) and not isinstance(data, str | Path):
-        return _of_datasets(config, data, test, progress)
+        if isinstance(data, type):
+            raise InputError(f"{data.__name__} is a class: give a dataset, {data.__name__}(...)")
+        return _of_datasets(config, data, test if held_out else None, progress, before)
     if test is not None:
         raise InputError("test= is a dataset for data= that is one: give both, or a folder")
+    if data is not None and not isinstance(data, str | Path):
+        raise InputError(
+            f"data is a {type(data).__name__}: give a path, or an object with __len__ and clip(i)"
+        )
     if data is not None:
         if isinstance(config.data, OwnConfig):
             raise InputError(f"this run was trained on a Python object, not on {data}")
@@ -73,11 +80,18 @@ def take_in(
     return Intake(config, clips, config.clips("test") if held_out else None)
 
 
-def _of_datasets(config: Config, data: Dataset, test: Dataset | None, progress: bool) -> Intake:
+def _of_datasets(
+    config: Config, data: Dataset, test: Dataset | None, progress: bool, before: Path
+) -> Intake:
     own, length, seed = OwnConfig.of(data), config.masks.frames, config.seed
-    clips = OwnClips(data, own, frames=length, split="train", seed=seed)
-    held = OwnClips(test, own, frames=length, split="test", seed=seed) if test else None
-    return Intake(_measured(replace(config, data=own), clips, progress), clips, held)
+    made = partial(
+        OwnClips, config=own, frames=length, seed=seed, classes=config.model().network_classes
+    )
+    clips, held = made(data, split="train"), made(test, split="test") if test else None
+    config = replace(config, data=own)
+    config = _measured_before(config, clips, before) or _measured(config, clips, progress)
+    config.normaliser.to_clip(clips[0])
+    return Intake(config, clips, held)
 
 
 def _tell(clips: VideoClips, say: Callable[[str], None]) -> None:
@@ -90,10 +104,10 @@ def _tell(clips: VideoClips, say: Callable[[str], None]) -> None:
         )
 
 
-def _measured_before(config: Config, clips: VideoClips, before: Path) -> Config | None:
+def _measured_before(config: Config, clips: VideoClips | OwnClips, before: Path) -> Config | None:
     """Return the config with what was measured for the same run, if it was."""
     if not before.is_file() or not (
-        config.scaling.measures(clips.dtype) or clips.config.conditions
+        config.scaling.measures(clips.footage) or clips.config.conditions
     ):
         return None
     started = read_config(before)

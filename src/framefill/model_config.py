@@ -92,9 +92,9 @@ class ModelConfig:
             )
         if len({each.name for each in self.conditions}) < len(self.conditions):
             raise InputError("two conditions have the same name: name each differently")
-        for name in ("offset", "scale"):
+        for name in ("offset", "scale", "lows", "highs"):
             count = len(getattr(self.normaliser, name))
-            if count not in (1, self.channels):
+            if count not in (1, self.channels) and (count or name in ("offset", "scale")):
                 raise InputError(
                     f"normaliser {name} has {count} values for {self.channels} channels"
                 )

@@ -26,8 +26,10 @@ class Normaliser:
         dtype: Type of the training data.
         offset: The transformed value that becomes 0, one for all channels or one for each.
         scale: The distance from it that becomes 1, one for all channels or one for each.
-        low: Smallest value that occurs, in the user's units.
-        high: Largest value that occurs, in the user's units.
+        low: Smallest value that occurs in any channel, in the user's units.
+        high: Largest value that occurs in any channel, in the user's units.
+        lows: Smallest value of each channel, where they differ.
+        highs: Largest value of each channel, where they differ.
         units: Name of the units, such as "K" or "mm/h"; empty for plain pixels.
         transform: "linear" leaves values as they are; "log" takes ln(1 + (value - low) / soft),
             for data that spans orders of magnitude, such as rain.
@@ -43,6 +45,8 @@ class Normaliser:
     scale: tuple[float, ...] = (127.5,)
     low: float = 0.0
     high: float = 255.0
+    lows: tuple[float, ...] = ()
+    highs: tuple[float, ...] = ()
     units: str = ""
     transform: Transform = "linear"
     soft: float = 1.0
@@ -55,6 +59,10 @@ class Normaliser:
             raise InputError(f"normaliser scale {self.scale} must be above 0, and there an offset")
         if not self.low < self.high:
             raise InputError(f"normaliser range {self.low}..{self.high} is empty")
+        if len(self.lows) != len(self.highs) or any(
+            not low <= high for low, high in zip(self.lows, self.highs, strict=True)
+        ):
+            raise InputError(f"normaliser ranges {self.lows}..{self.highs}: needs low <= high each")
         if self.soft <= 0 or self.margin < 0:
             raise InputError(
                 f"soft {self.soft} must be above 0 and margin {self.margin} at least 0"
@@ -63,11 +71,19 @@ class Normaliser:
     @property
     def limits(self) -> tuple[float, float]:
         """The range of the data in model range, the widest of the channels."""
-        low, high = self.transformed(torch.tensor([self.low, self.high], dtype=torch.float64))
-        pairs = [(o, s) for o in self.offset for s in self.scale]
-        lows = [(low.item() - offset) / scale for offset, scale in pairs]
-        highs = [(high.item() - offset) / scale for offset, scale in pairs]
-        return min(lows), max(highs)
+        ends = self.transformed(torch.tensor(self._ends, dtype=torch.float64))
+        channels = max(len(self.offset), len(self.scale), ends.shape[1])
+        offset, scale = (
+            torch.tensor(each, dtype=torch.float64).expand(channels)
+            for each in (self.offset, self.scale)
+        )
+        low, high = (ends - offset) / scale
+        return low.min().item(), high.max().item()
+
+    @property
+    def _ends(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The smallest and the largest values, of each channel or one for all."""
+        return self.lows or (self.low,), self.highs or (self.high,)
 
     @property
     def bin_width(self) -> float:
@@ -91,7 +107,8 @@ class Normaliser:
         """Apply the transform, elementwise."""
         if self.transform == "linear":
             return values
-        return torch.log1p((values - self.low).clamp(min=0) / self.soft)
+        low = torch.tensor(self._ends[0], dtype=values.dtype)
+        return torch.log1p((values - low).clamp(min=0) / self.soft)
 
     def to_clip(self, frames: Shaped[np.ndarray, "*b f h w c"]) -> Float[Tensor, "*b f c h w"]:
         """Map frames in the user's units to model range; NaN stays NaN.
@@ -103,7 +120,7 @@ class Normaliser:
         self._check(frames)
         values = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
         if self.clip:
-            values = values.clamp(self.low, self.high)
+            values = values.clamp(*map(torch.tensor, self._ends))
         clip = (self.transformed(values) - torch.tensor(self.offset)) / torch.tensor(self.scale)
         return rearrange(clip, "... f h w c -> ... f c h w").contiguous()
 
@@ -117,11 +134,11 @@ class Normaliser:
         """
         values = rearrange(clip.float().cpu(), "... f c h w -> ... f h w c")
         values = values * torch.tensor(self.scale) + torch.tensor(self.offset)
+        low, high = map(torch.tensor, self._ends)
         if self.transform == "log":
             # Bounded first: the exponential of a wild value would be infinite.
-            top = self.transformed(torch.tensor(self.high))
-            values = torch.expm1(values.clamp(max=top.item())) * self.soft + self.low
-        frames = values.clamp(self.low, self.high).numpy()
+            values = torch.expm1(values.minimum(self.transformed(high))) * self.soft + low
+        frames = values.clamp(low, high).numpy()
         if np.issubdtype(dtype, np.integer):
             frames = np.rint(frames)
         return frames.astype(dtype)
@@ -135,14 +152,16 @@ class Normaliser:
             )
         if not integers and np.isinf(frames).any():
             raise InputError("the frames hold infinite values: make them NaN, which means missing")
-        known = frames if integers else frames[~np.isnan(frames)]
-        if known.size == 0:
+        if frames.size == 0 or (not integers and np.isnan(frames).all()):
             return
-        low, high = known.min(), known.max()
+        flat = frames.reshape(-1, frames.shape[-1])
+        lowest, highest = np.fmin.reduce(flat), np.fmax.reduce(flat)  # which pass over NaN
+        low, high = np.fmin.reduce(lowest), np.fmax.reduce(highest)
         expected = f"{self.low:g}..{self.high:g}{self.units and ' ' + self.units}"
-        room = self.margin * (self.high - self.low)
-        below = self.low - (room if self.transform == "linear" else 0)
-        if not self.clip and (low < below or high > self.high + room):
+        least, most = map(np.array, self._ends)
+        room = self.margin * (most - least)
+        below = least - (room if self.transform == "linear" else 0)
+        if not self.clip and ((lowest < below).any() or (highest > most + room).any()):
             raise InputError(
                 f"values reach {low:g}..{high:g}, but the model was trained on {expected}: "
                 "convert the frames to its units"

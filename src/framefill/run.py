@@ -218,9 +218,13 @@ def _after_step(
             file.write(json.dumps(line) + "\n")
     if state.step % log.save_every == 0 or last:
         save_state(run, config, name, state)
-    if intake.test is not None and (state.step % log.sample_every == 0 or last):
+    due = log.sample_every and (state.step % log.sample_every == 0 or last)
+    if due and intake.test is not None:
         say(f"filling held-out clips for {run.samples} in {config.sampler.steps} steps")
-        _preview(run, config, intake.test, _model(config, name, state), state.step)
+        try:
+            _preview(run, config, intake.test, _model(config, name, state), state.step)
+        except InputError as error:  # which is no reason to stop a training
+            say(f"no pictures of held-out clips: {error}")
 
 
 def save_state(run: Run, config: Config, name: str, state: TrainState) -> None:

@@ -42,8 +42,8 @@ class Scaling:
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InputError(f"low {self.low} must be below high {self.high}")
 
-    def measures(self, dtype: np.dtype[np.generic]) -> bool:
-        """Say whether data of a dtype has to be measured."""
+    def measures(self, footage: Sequence[Footage]) -> bool:
+        """Say whether data has to be measured."""
         plain = (self.transform, self.low, self.high) == ("linear", None, None)
         if self.by == "given" and not plain:
             raise InputError(
@@ -51,7 +51,7 @@ class Scaling:
                 "there, or choose range or spread"
             )
         return self.by in ("range", "spread") or (
-            self.by == "auto" and not (dtype == np.uint8 and plain)
+            self.by == "auto" and not (stored_as(footage) == "uint8" and plain)
         )
 
     def normaliser(
@@ -82,17 +82,18 @@ class Scaling:
                 "the log transform needs --scaling.low, the value it starts from (0 for rain)"
             )
         plain, changed = measure(footage, transform=within, after=after)
-        low = max(lowest, plain.low.min())
-        high = min(highest, plain.high.max())
-        self._check(low, high)
-        integers = _stored_as(footage)
+        lows = plain.low if self.low is None else np.full_like(plain.low, self.low)
+        highs = plain.high if self.high is None else np.full_like(plain.high, self.high)
+        self._check(lows.min(), highs.max())
         offset, scale = self._scale(changed)
         return Normaliser(
-            dtype=integers or "float32",
+            dtype=stored_as(footage) or "float32",
             offset=offset,
             scale=scale,
-            low=float(low),
-            high=float(high),
+            low=float(lows.min()),
+            high=float(highs.max()),
+            lows=tuple(map(float, lows)) if len(lows) > 1 else (),
+            highs=tuple(map(float, highs)) if len(lows) > 1 else (),
             units=footage[0].units,
             transform=self.transform,
             soft=self.soft,
@@ -149,7 +150,7 @@ def measured_conditions(
     return tuple(found)
 
 
-def _stored_as(footage: Sequence[Footage]) -> DataType | None:
+def stored_as(footage: Sequence[Footage]) -> DataType | None:
     """Return the integers that the data are, also where gaps make floats of them."""
     names = {each.stored.dtype if each.stored else each.dtype.name for each in footage}
     return next((kind for kind in INTEGERS if names == {kind}), None)

@@ -254,4 +254,4 @@ def _losses(
             targets = draws.levels[part].where(roles[part] == Role.TARGET, 0.0)
             counted = rows[part].to(losses.device)
             state.history.note(targets.amax(dim=1)[counted], losses[counted])
-        yield losses * draws.weights[part]
+        yield losses * draws.weights[part] * rows[part].to(losses.device)

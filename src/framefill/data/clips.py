@@ -166,10 +166,11 @@ class VideoClips:
             there = np.array([0 <= place < footage.length for place in places])
             frames = _spread(floating(frames), there)
             read = {
-                name: value if tracks[name].kind == "static" else _spread(floating(value), there)
+                name: value if tracks[name].kind == "static" else _spread(value, there)
                 for name, value in read.items()
             }
-        return Video(frames.astype(self.dtype), source=footage.name, conditions=read)
+        dtype = np.result_type(frames.dtype, self.dtype)
+        return Video(frames.astype(dtype), source=footage.name, conditions=read)
 
     def _chosen(self, index: int) -> tuple[np.random.Generator, int]:
         """Return a clip's randomness, with the first draw taken, and the number of its video."""
@@ -184,10 +185,11 @@ class VideoClips:
         starts = range(min(spare, 0), max(spare, 0) + 1)
         if self.split == "test" and spare < 0:
             return range(1)
-        if footage.present is None:
+        if footage.present is None and spare >= 0:
             return starts
+        present = np.ones(footage.length, bool) if footage.present is None else footage.present
         offsets = np.arange(self.frames) * self.config.every
-        padded = np.pad(footage.present, (max(-spare, 0), max(-spare, 0)))
+        padded = np.pad(present, (max(-spare, 0), max(-spare, 0)))
         counts = sum(
             padded[max(-spare, 0) + starts.start + offset :][: len(starts)].astype(np.int64)
             for offset in offsets

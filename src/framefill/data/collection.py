@@ -15,7 +15,7 @@ from framefill.data.footage import Footage, Layout
 from framefill.data.formats import IMAGES, SCANS, SUFFIXES, is_dicom, open_footage, suffix_of
 from framefill.data.natural import natural
 from framefill.data.sample import Split
-from framefill.data.sidecar import SIDECAR, with_sidecar
+from framefill.data.sidecar import SIDECAR, inside, with_sidecar
 from framefill.data.video import BROKEN
 from framefill.errors import InputError, suggestion
 
@@ -34,6 +34,7 @@ class Place:
         benchmark: Name of a published data set, "auto" to recognise one, or "none".
         split: Which of its ways to divide training from testing; "" for its own first.
         holdout: Share that is held out for testing where the data is not divided already.
+        least: Frames that are held out of a single video if it has enough, for one clip at least.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Place:
     benchmark: str
     split: str
     holdout: float
+    least: int = 1
 
     def __post_init__(self) -> None:
         names = ("auto", "none", *BENCHMARKS)
@@ -69,7 +71,7 @@ class Place:
         if own := _parts(self.path):
             if part not in own:
                 raise InputError(f"{self.path} has {min(own)} and no {part}: {LAYOUT}")
-            return self._opened([own[part]]), ""
+            return self._opened(own[part]), ""
         return self._held_out(self._opened([self.path]), part)
 
     def _benchmark(self) -> Benchmark | None:
@@ -83,7 +85,7 @@ class Place:
         return [
             with_sidecar(each, self.layout)
             for path in shown
-            for each in open_footage(path, self.layout)
+            for each in open_footage(path, inside(path, self.layout))
         ]
 
     def _held_out(self, footage: list[Footage], part: Split) -> tuple[list[Footage], str]:
@@ -99,7 +101,10 @@ class Place:
                 f"held out for testing: the last {len(footage) - kept} videos of {len(footage)}",
             )
         (only,) = footage
-        kept = only.length - max(1, math.floor(self.holdout * only.length))
+        held = max(1, math.floor(self.holdout * only.length))
+        if only.length >= 2 * self.least:
+            held = max(held, self.least)
+        kept = only.length - held
         if kept < 1:
             raise InputError(f"{only.name} has 1 frame, of which nothing can be held out")
         chosen = [only.section(0, kept) if part == "train" else only.section(kept, only.length)]
@@ -116,17 +121,20 @@ def _with_progress(paths: list[Path]) -> Iterable[Path]:
     )
 
 
-def _parts(path: Path) -> dict[Split, Path]:
+def _parts(path: Path) -> dict[Split, list[Path]]:
     """Return what a folder says is for training and for testing: train/, train.nc, x-train.tar."""
-    found: dict[Split, Path] = {}
+    found: dict[Split, list[Path]] = {}
     if not path.is_dir() or suffix_of(path) in SUFFIXES:
         return found
     for entry in sorted(path.iterdir(), key=natural):
-        stem = entry.name.split(".")[0] if entry.is_file() else entry.name
+        if entry.name.endswith(SIDECAR):
+            continue
+        file = entry.is_file() or suffix_of(entry) in SUFFIXES  # a store is a folder
+        stem = entry.name.split(".")[0] if file else entry.name
         for part in PARTS:
             known = entry.is_dir() or suffix_of(entry) in SUFFIXES
             if known and (stem == part or stem.endswith(f"-{part}")):
-                found.setdefault(part, entry)
+                found.setdefault(part, []).append(entry)
     return found
 
 
@@ -175,6 +183,12 @@ def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
         raise InputError(
             f"{folder} holds images ({images[0].name}) beside links to images ({links[0].name}): "
             "put copies in their place, or take them out"
+        )
+    if slices and (videos or images):
+        other = (videos or images)[0]
+        raise InputError(
+            f"{folder} holds slices of a scan ({slices[0].name}) beside {other.name}: give the "
+            "slices a folder of their own"
         )
     if images and videos:
         raise InputError(

@@ -23,8 +23,8 @@ from framefill.data.benchmarks.registry import recognised
 from framefill.data.clips import VideoClips, class_name
 from framefill.data.clock import TOLERANCE, seconds, step_of
 from framefill.data.collection import PARTS, Place, find_videos
-from framefill.data.fitting import LUMA, with_channels
-from framefill.data.footage import Footage, Reader, Track
+from framefill.data.fitting import LUMA
+from framefill.data.footage import Footage, Track
 from framefill.data.formats import IMAGES, SUFFIXES, open_footage, suffix_of
 from framefill.data.sample import Split
 from framefill.data.sidecar import SIDECAR, with_sidecar
@@ -410,19 +410,6 @@ def _known(name: str) -> bool:
     return suffix_of(Path(name)) in SUFFIXES
 
 
-@dataclass(frozen=True)
-class Recolored:
-    """A reader that gives the frames of another in other channels (`with_channels`)."""
-
-    reader: Reader
-    channels: int
-    name: str
-
-    def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "f h w c"]:
-        """Return the frames at some positions."""
-        return with_channels(self.reader(places), self.channels, self.name)
-
-
 def looked_at(footage: Sequence[Footage], look: Look, channels: int) -> list[Footage]:
     """Return the frames that are looked at, as videos that can be measured like whole ones.
 
@@ -444,13 +431,12 @@ def looked_at(footage: Sequence[Footage], look: Look, channels: int) -> list[Foo
         sampled = replace(
             each,
             length=len(places),
-            shape=(*each.shape[:2], channels),
-            reader=Recolored(Rearranged(each.reader, places, each.dtype), channels, each.name),
+            reader=Rearranged(each.reader, places, each.dtype),
             times=None,
             present=None,
             tracks=tracks,
         )
-        chosen.append(sampled)
+        chosen.append(sampled.recolored(channels))
     return chosen
 
 
@@ -548,14 +534,14 @@ class _Seen:
         prints: Of each frame a number that equal frames share.
         told: Which frames have content: neither missing nor constant.
         thumbs: The frames with content, small.
-        step: How much a thumb changes from frame to frame, usually.
+        moves: Which of these are followed by the next frame of the video.
     """
 
     facts: VideoFacts
     prints: list[bytes]
     told: Bool[np.ndarray, " f"]
     thumbs: Float32[np.ndarray, "told p"]
-    step: float
+    moves: list[int]
 
     @property
     def kind(self) -> tuple[int, str]:
@@ -594,7 +580,6 @@ def _look_at(
         for i in range(len(places) - 1)
         if places[i + 1] == places[i] + 1 and not missing[i] and not missing[i + 1]
     ]
-    moved = [step for i in pairs if (step := _distance(thumbs[i], thumbs[i + 1]))]
     told = ~np.array(missing) & ~np.array(constant)
     seen = replace(
         facts,
@@ -605,8 +590,11 @@ def _look_at(
         still=sum(prints[i] == prints[i + 1] for i in pairs),
         repeats=_repeats(places, prints),
     )
-    with_content = np.stack(thumbs)[told][:MOST_OF_ONE]
-    return _Seen(seen, prints, told, with_content, float(np.median(moved)) if moved else 0.0)
+    number = np.cumsum(told) - 1  # of each frame among those with content
+    moves = [
+        int(number[i]) for i in pairs if told[i] and told[i + 1] and number[i + 1] < MOST_OF_ONE
+    ]
+    return _Seen(seen, prints, told, np.stack(thumbs)[told][:MOST_OF_ONE], moves)
 
 
 def _empty(frame: Shaped[np.ndarray, "h w c"]) -> tuple[bool, bool]:
@@ -630,10 +618,6 @@ def _thumb(frame: Shaped[np.ndarray, "h w c"]) -> Float32[np.ndarray, " p"]:
         gray = np.where(there, gray, gray[there].mean() if there.any() else 0).astype(np.float32)
     small = Image.fromarray(gray).resize((THUMB, THUMB), Image.Resampling.BOX)
     return np.asarray(small, np.float32).reshape(-1)
-
-
-def _distance(one: Float32[np.ndarray, " p"], other: Float32[np.ndarray, " p"]) -> float:
-    return float(np.linalg.norm(one.astype(np.float64) - other))
 
 
 def _repeats(places: Sequence[int], prints: Sequence[bytes]) -> int:
@@ -840,21 +824,23 @@ def _with_content(seen: _Seen) -> list[bytes]:
 
 def _nearest(seen: _Seen, train: Sequence[_Seen]) -> list[str]:
     """Return the training videos that frames are nearer to than half a usual change."""
-    if seen.step <= 0 or not train:
-        return []
     names = [each.facts.name for each in train for _ in each.thumbs][:MOST_THUMBS]
-    pool = np.concatenate([each.thumbs for each in train])[:MOST_THUMBS].astype(np.float64)
-    if not len(pool):
+    if not names or not seen.moves:
         return []
-    # Centered first: the squares of large values would cancel without precision.
-    center = pool.mean(axis=0)
-    pool -= center
-    found = []
-    for start in range(0, len(seen.thumbs), AT_ONCE):
-        own = seen.thumbs[start : start + AT_ONCE] - center
-        best = ((pool**2).sum(1)[None] - 2 * own @ pool.T).argmin(axis=1)
-        distance = np.linalg.norm(own - pool[best], axis=1)
-        found += [names[best[i]] for i in np.flatnonzero(distance < NEAR * seen.step)]
+    pool = np.concatenate([each.thumbs for each in train])[:MOST_THUMBS].astype(np.float64)
+    # On a scale on which a few large values don't decide, which is nearly logarithmic.
+    unit = abs(pool).mean() or 1.0
+    pool, own = np.arcsinh(pool / unit), np.arcsinh(seen.thumbs / unit)
+    changes = np.linalg.norm(own[seen.moves] - own[[i + 1 for i in seen.moves]], axis=1)
+    if not changes.any():
+        return []
+    limit = NEAR * np.median(changes[changes > 0])
+    squares, found = (pool**2).sum(axis=1), []
+    for start in range(0, len(own), AT_ONCE):
+        some = own[start : start + AT_ONCE]
+        best = (squares - 2 * some @ pool.T).argmin(axis=1)
+        distance = np.linalg.norm(some - pool[best], axis=1)
+        found += [names[best[i]] for i in np.flatnonzero(distance < limit)]
     return found
 
 

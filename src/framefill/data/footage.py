@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from framefill.data.fitting import with_channels
 from framefill.data.video import Header, Part, Stored, Video
 from framefill.errors import InputError
 
@@ -136,6 +137,13 @@ class Footage:
             conditions={name: track.reader(places) for name, track in self.tracks.items()},
         )
 
+    def recolored(self, channels: int) -> "Footage":
+        """Return the same with other channels (`framefill.data.fitting.with_channels`)."""
+        if self.shape[2] == channels:
+            return self
+        shape = (*self.shape[:2], channels)
+        return replace(self, shape=shape, reader=Recolored(self.reader, channels, self.name))
+
     def section(self, start: int, stop: int) -> "Footage":
         """Return frames start..stop-1 as a video of their own.
 
@@ -171,6 +179,19 @@ class Later:
     def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "..."]:
         """Return the frames at some positions."""
         return self.reader([place + self.start for place in places])
+
+
+@dataclass(frozen=True)
+class Recolored:
+    """A reader of the frames of another with other channels."""
+
+    reader: Reader
+    channels: int
+    name: str
+
+    def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "f h w c"]:
+        """Return the frames at some positions."""
+        return with_channels(self.reader(places), self.channels, self.name)
 
 
 @dataclass(frozen=True)

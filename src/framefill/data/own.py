@@ -15,7 +15,7 @@ from jaxtyping import Int64, Shaped
 
 from framefill.data.footage import Footage, Same, Track, TrackKind
 from framefill.data.sample import Sample, Split
-from framefill.data.video import DTYPES
+from framefill.data.video import DTYPES, first_line
 from framefill.errors import InputError
 
 
@@ -90,13 +90,22 @@ class OwnClips:
     """
 
     def __init__(
-        self, dataset: Dataset, config: OwnConfig, *, frames: int, split: Split, seed: int
+        self,
+        dataset: Dataset,
+        config: OwnConfig,
+        *,
+        frames: int,
+        split: Split,
+        seed: int,
+        classes: int = 0,
     ) -> None:
         self.dataset, self.config, self.frames = dataset, config, frames
+        self.classes = classes
         self.split, self.seed = split, seed
         self._latest: tuple[int, Int64[np.ndarray, " n"]] | None = None
-        first = self.clip(0)
-        self.dtype = first["frames"].dtype
+        self.first = checked(dataset, 0)
+        self.dtype = self.first["frames"].dtype
+        self.sample(0)
 
     def __len__(self) -> int:
         """Return the number of clips, as many as an index can name."""
@@ -114,6 +123,14 @@ class OwnClips:
         """
         epoch, place = divmod(index, len(self.dataset))
         number = place if self.split == "test" else int(self._order(epoch)[place])
+        return self.sample(number)
+
+    def sample(self, number: int) -> Sample:
+        """Return clip number `number` of the dataset.
+
+        Raises:
+            InputError: it is not as the first one.
+        """
         sample = checked(self.dataset, number)
         wanted = (self.frames, self.config.height, self.config.width, self.config.channels)
         if sample["frames"].shape != wanted:
@@ -122,12 +139,35 @@ class OwnClips:
                 f"training takes {wanted} [f h w c]: make all clips alike, or set masks and frame "
                 "size to theirs"
             )
-        if tuple(sample.get("conditions", {})) != self.config.conditions:
+        if sample["frames"].dtype != self.dtype:
             raise InputError(
-                f"clip {number} of the dataset has conditions {tuple(sample.get('conditions', {}))}"
-                f" and the first one {self.config.conditions}: give all clips the same"
+                f"clip {number} of the dataset holds {sample['frames'].dtype} and the first one "
+                f"{self.dtype}: give all clips one dtype"
             )
+        conditions, first = (
+            {name: values.shape for name, values in sorted(each["conditions"].items())}
+            for each in (sample, self.first)
+        )
+        if conditions != first or set(conditions) != set(self.config.conditions):
+            raise InputError(
+                f"clip {number} of the dataset has conditions {conditions or 'of none'} and the "
+                f"first one {first or 'none'}: give all clips the same"
+            )
+        self._check_label(sample.get("label"), number)
         return sample
+
+    def _check_label(self, label: object, number: int) -> None:
+        if not self.classes and label is not None:
+            raise InputError(
+                f"clip {number} of the dataset has label {label!r} and the network no classes: set "
+                "network.classes to their number, or leave the label out"
+            )
+        fits = isinstance(label, int | np.integer) and 0 <= label < self.classes
+        if self.classes and not fits:
+            raise InputError(
+                f"clip {number} of the dataset has label {label!r} and the network {self.classes} "
+                f"classes: give a number 0..{self.classes - 1}"
+            )
 
     def label(self, index: int) -> int | None:
         """Return the number of the class of clip number `index`, or None."""
@@ -168,7 +208,7 @@ class _Frames:
     condition: str | None
 
     def __call__(self, places: Sequence[int]) -> Shaped[np.ndarray, "..."]:
-        sample = checked(self.clips.dataset, self.number)
+        sample = self.clips.sample(self.number)
         if self.condition is None:
             return sample["frames"][list(places)]
         values = sample["conditions"][self.condition]
@@ -200,12 +240,19 @@ def checked(dataset: Dataset, number: int) -> Sample:
             f"the frames of clip {number} have shape {frames.shape} and dtype {frames.dtype}: give "
             f"[f h w c] or [f h w] of {', '.join(DTYPES)}"
         )
-    conditions = {
-        name: np.asarray(values, np.float32)
-        for name, values in (sample.get("conditions") or {}).items()
-    }
+    try:
+        conditions = {
+            name: np.asarray(values, np.float32)
+            for name, values in (sample.get("conditions") or {}).items()
+        }
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"the conditions of clip {number} can't be read as numbers ({first_line(error)})"
+        ) from error
     for name, values in conditions.items():
-        if values.ndim not in (2, 3, 4) or (values.ndim != 3 and len(values) != len(frames)):
+        length, size = frames.shape[:1], frames.shape[1:3]
+        axes = {2: length, 3: size, 4: (*length, *size)}.get(values.ndim)
+        if axes is None or values.shape[:-1] != axes:
             raise InputError(
                 f"condition {name!r} of clip {number} has shape {values.shape}: give [f k] "
                 "vectors, [f h w k] maps, or a static map [h w k]"

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from framefill.data.footage import Footage, InMemory, Layout, Same, Track, TrackKind
+from framefill.data.formats import SUFFIXES, suffix_of
 from framefill.data.video import BROKEN, Part, check_member, first_line
 from framefill.errors import InputError
 
@@ -28,7 +29,7 @@ def with_sidecar(footage: Footage, layout: Layout) -> Footage:
     wanted = [name for name in layout.conditions if name not in footage.tracks]
     if not wanted:
         return footage
-    path = footage.path.with_name(f"{footage.path.name.split('.')[0]}{SIDECAR}")
+    path = sidecar_of(footage.path)
     if not path.is_file():
         raise InputError(
             f"{footage.name} has no {wanted[0]!r} and there is no {path.name} beside it: write the "
@@ -37,6 +38,27 @@ def with_sidecar(footage: Footage, layout: Layout) -> Footage:
     arrays = load_arrays(path, wanted)
     tracks = {name: track_of(array, footage, name) for name, array in arrays.items()}
     return replace(footage, tracks={**footage.tracks, **tracks})
+
+
+def inside(path: Path, layout: Layout) -> Layout:
+    """Return a layout without the conditions that the file beside a video has."""
+    beside = sidecar_of(path)
+    if not layout.conditions or not beside.is_file():
+        return layout
+    try:
+        with zipfile.ZipFile(beside) as archive:
+            there = {name.removesuffix(".npy") for name in archive.namelist()}
+    except BROKEN as error:
+        raise InputError(f"{beside} can't be read as arrays ({first_line(error)})") from error
+    wanted = tuple(name for name in layout.conditions if name not in there)
+    return replace(layout, conditions=wanted)
+
+
+def sidecar_of(path: Path) -> Path:
+    """Return the file beside a video that holds its conditions, whether there is one or not."""
+    suffix = suffix_of(path)
+    known = suffix in SUFFIXES
+    return path.with_name((path.name[: -len(suffix)] if known else path.name) + SIDECAR)
 
 
 def track_of(array: Shaped[np.ndarray, "..."], footage: Footage, name: str) -> Track:

@@ -48,11 +48,12 @@ class Tally:
         count = there.sum(axis=0)
         total = np.where(there, flat, 0).sum(axis=0)
         mean = total / np.maximum(count, 1)
-        squares = np.where(there, flat - mean, 0) ** 2
         both = np.maximum(self.count + count, 1)
-        step = mean - self.mean
-        self.squares += squares.sum(axis=0) + step**2 * self.count * count / both
-        self.mean += step * count / both
+        with np.errstate(invalid="ignore"):  # infinite values are refused at the end
+            squares = np.where(there, flat - mean, 0) ** 2
+            step = mean - self.mean
+            self.squares += squares.sum(axis=0) + step**2 * self.count * count / both
+            self.mean += step * count / both
         self.count += count
         self.low = np.minimum(self.low, np.where(there, flat, np.inf).min(axis=0))
         self.high = np.maximum(self.high, np.where(there, flat, -np.inf).max(axis=0))

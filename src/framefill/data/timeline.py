@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Bool, Int64, Shaped
 
-from framefill.data.clock import grid_of, seconds, step_of
+from framefill.data.clock import SPARSEST, grid_of, seconds
 from framefill.data.fitting import floating
 from framefill.data.footage import Footage
 from framefill.data.video import Stored, Video
@@ -76,7 +76,7 @@ def even(footage: Footage) -> Footage:
         reader=Rearranged(footage.reader, places, floats),
         times=_on_grid(footage.times, grid),
         tracks=tracks,
-        present=places != NOWHERE,
+        present=_present(footage, grid),
     )
 
 
@@ -126,7 +126,13 @@ def resampled(footage: Footage, fps: float) -> Footage:
             f"{footage.name} has neither time stamps nor a frame rate, so fps={fps:g} can't be "
             "taken from it: use every=, the step between frames"
         )
-    ticks = np.arange(int(since[-1] * fps + 1e-6) + 1) / fps
+    count = since[-1] * fps
+    if not count <= SPARSEST * len(since):
+        raise InputError(
+            f"{footage.name} of {since[-1]:g} s has {len(since)} frames: fps={fps:g} would make "
+            f"{count:g} of them; ask for a lower rate"
+        )
+    ticks = np.arange(int(count + 1e-6) + 1) / fps
     after = np.clip(np.searchsorted(since, ticks), 1, max(len(since) - 1, 1))
     before = after - 1
     last = len(since) - 1
@@ -149,12 +155,17 @@ def resampled(footage: Footage, fps: float) -> Footage:
     )
 
 
+def _present(footage: Footage, grid: Int64[np.ndarray, " f"]) -> Bool[np.ndarray, " length"]:
+    present = np.zeros(int(grid[-1]) + 1, bool)
+    present[grid] = True if footage.present is None else footage.present
+    return present
+
+
 def _on_grid(
     times: Shaped[np.ndarray, " f"], grid: Int64[np.ndarray, " f"]
 ) -> Shaped[np.ndarray, " length"]:
     """Return the times of all places of a grid; those of frames that are there stay as they are."""
-    step = step_of(times)
-    offsets = np.arange(int(grid[-1]) + 1) * step
+    offsets = np.interp(np.arange(int(grid[-1]) + 1), grid, seconds(times))
     if times.dtype.kind in "mM":
         full = times[0] + np.rint(offsets * 1e9).astype("timedelta64[ns]")
     else:

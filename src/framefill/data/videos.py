@@ -61,8 +61,12 @@ class VideosConfig(Cut):
             conditions=self.conditions,
         )
 
-    def footage(self, split: Split) -> tuple[list[Footage], str]:
+    def footage(self, split: Split, least: int = 1) -> tuple[list[Footage], str]:
         """Return the videos of a split, at the configured rate, and a line about their division.
+
+        Args:
+            split: "train" or "test".
+            least: Frames that are held out of a single video, if it has enough.
 
         Raises:
             InputError: there are none, or one can't be read.
@@ -75,6 +79,7 @@ class VideosConfig(Cut):
             benchmark=self.benchmark,
             split=self.split,
             holdout=self.holdout,
+            least=least,
         )
         found, note = place.footage(split)
         if self.fps:
@@ -94,5 +99,5 @@ class VideosConfig(Cut):
 
     def clips(self, *, frames: int, split: Split, seed: int) -> "VideoClips":
         """Return the clips of this configuration; measures all videos of the split."""
-        found, note = self.footage(split)
+        found, note = self.footage(split, least=(frames - 1) * self.every + 1)
         return VideoClips(self, found, note, frames=frames, split=split, seed=seed)
