@@ -520,6 +520,7 @@ def test_the_report_is_written_and_printed(tmp_path: Path) -> None:
     console = Console(width=60, record=True, file=io.StringIO())
     print_report(report, tmp_path / "out", console)
     shown = console.export_text()
+    assert "verdict" not in shown
     assert f"  {report.commands[-1]}\n" in shown  # in one line, to be pasted
     assert "3 to train, 1 to test" in shown
     assert "80 of 80 frames" in shown
@@ -629,6 +630,21 @@ def test_the_row_that_is_filled_is_one_that_training_shows() -> None:
     assert usual_row(recipe("small-st").masks, 0) == "KKKKTTTTTT"
 
 
+def test_flags_say_what_differs(tmp_path: Path) -> None:
+    asked = asked_of(sane(tmp_path / "d d"), flip=True, every=2, missing=-9.5, resize="box")
+    plain = replace(asked.plain, data=replace(asked.plain.data, holdout=0.2), recompute=True)
+    asked = replace(asked, plain=plain)
+    (line,) = commands(asked, asked.config, [])
+    words = shlex.split(line)
+    assert words[:5] == ["framefill", "train", "small-st", "--data", str(tmp_path / "d d")]
+    assert set(words[7:]) == {
+        *("--data.height", "16", "--data.width", "--data.channels", "1", "--data.flip"),
+        *("--data.every", "2", "--data.missing=-9.5", "--data.resize", "box"),
+        *("--data.holdout", "0.1", "--no-recompute"),
+    }
+    assert run(line, tmp_path / "run") == 0
+
+
 @pytest.mark.parametrize(
     ("psnr", "best", "last", "steps", "verdict"),
     [
@@ -671,9 +687,9 @@ def test_a_clip_is_learned(tmp_path: Path) -> None:
     masks = BlockMasks(past=2, target=2)
     config = replace(config, masks=masks)
     clips = gather(asked.videos).clips(asked.videos, "train", frames=4, seed=0)
-    # So slow, as far as it knows, that there is time for 120 steps.
-    found = overfit_clip(config, clips, speed(100, 10), 5.0, torch.device("cpu"))
-    assert (found.row, found.steps) == ("KKTT", 120)
+    # So slow, as far as it knows, that there is time for 100 steps.
+    found = overfit_clip(config, clips, speed(100, 12), 5.0, torch.device("cpu"))
+    assert (found.row, found.steps) == ("KKTT", 100)
     assert set(found.baselines) == {"copy last", "nearest", "linear", "mean of given frames"}
     assert found.verdict == "learned"
 

@@ -184,10 +184,10 @@ def test_a_misspelt_option_is_an_error(filler: Filler) -> None:
         filler.predict(video(2), frames=1, sampels=3)
 
 
-def test_partly_missing_given_frames_are_refused(filler: Filler) -> None:
+def test_infinite_frames_are_refused(filler: Filler) -> None:
     given = video(3, np.float32)
-    given[0, 0, 0] = np.nan
-    with pytest.raises(InputError, match="NaN"):
+    given[0, 0, 0] = np.inf
+    with pytest.raises(InputError, match="infinite values"):
         filler.predict(given, frames=1)
 
 

@@ -261,6 +261,16 @@ def test_an_index_that_is_wrong_never_gives_a_wrong_frame(lie, data):
     assert np.array_equal(replace(film.reader, index=false)(places), whole[places])
 
 
+def test_entries_are_keyframes_with_a_time_stamp(lie):
+    index = lie[0].reader.index
+    stamps = np.arange(LENGTH)
+    stamps[40] = NO_STAMP
+    index = replace(index, stamps=stamps, keys=np.array([20, 40, 50]))
+    entries = [index.entry(place) for place in (0, 19, 20, 39, 40, 49, 50, 59)]
+    assert entries == [0, 0, 20, 20, 0, 0, 50, 50]
+    assert not index.ascending
+
+
 def test_equal_pictures_are_told_apart_or_are_equal(tmp_path):
     """A film that hardly changes: checksums alone don't say which frame it is."""
     frames = np.full((90, 16, 16, 3), 100, np.uint8)
@@ -471,6 +481,8 @@ def spoil(file: Path, how: str) -> None:
             content["stamps"] = np.array([Trap()], object)
         case "foreign":
             content["film"] = np.array("another")
+            for name in ("stamps", "sums", "keys"):
+                content[name] = content[name][:20]
         case "missing":
             del content["sums"]
         case "shorter":

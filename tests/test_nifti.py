@@ -461,6 +461,10 @@ def test_longer_videos_grow_along_their_axis(tmp_path):
 def test_slices_keep_their_place_in_space(tmp_path):
     path = save(tmp_path / "clip.nii", numbers((5, 4, 3, 6)))
     last = open_nifti(path, Layout(axes="whvf"))[2]
+    across = open_nifti(path, Layout(axes="whfv"))[1]
+    write_nifti(tmp_path / "new.nii", replace(across.video(WHOLE), fps=9.0))
+    new = nibabel.load(tmp_path / "new.nii")
+    assert (new.shape, new.header["pixdim"][4]) == ((5, 4, 3, 1), 1)
     new = nibabel.load(copied(tmp_path / "new.nii", last))
     assert new.shape == (5, 4, 1, 6)
     assert np.array_equal(new.affine @ [1, 1, 0, 1], nibabel.load(path).affine @ [1, 1, 2, 1])
@@ -507,6 +511,14 @@ def test_long_axes_need_the_second_version(tmp_path):
             assert np.array_equal(nibabel.load(path).affine, np.diag([2, 3, 4, 1]))
         assert isinstance(nibabel.load(path), nibabel.Nifti2Image)
         assert np.array_equal(only(path).take(range(40000)), long)
+
+
+def test_single_precision_is_used_where_it_is_enough():
+    integers, number = np.dtype("int16"), np.arange(-9, 9).astype("int16")
+    for scale, dtype in ((Scale(0.03, 1e6), "float64"), (Scale(0.3, 1e6), "float32")):
+        assert scale.dtype(integers) == dtype
+        values = scale.values(number, np.dtype(dtype))
+        assert np.array_equal(scale.stored(values, integers, None, "it"), number)
 
 
 @given(

@@ -189,11 +189,14 @@ def test_short_videos_take_part_as_they_do_from_the_source(tmp_path: Path) -> No
     )
 
 
-def test_short_videos_are_padded_in_time_as_from_the_source(tmp_path: Path) -> None:
-    path = folder_of(tmp_path / "data", a=noise(3, 12, 12, 1, dtype=np.float32))
-    np.save(path / "train" / "b.npy", noise(9, 12, 12, 1, dtype=np.float32))
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 8), ("float32", 16), ("uint8", 16)])
+def test_short_videos_are_padded_in_time_as_from_the_source(
+    tmp_path: Path, dtype: str, size: int
+) -> None:
+    path = folder_of(tmp_path / "data", a=noise(3, 16, 16, 1, dtype=dtype))
+    np.save(path / "train" / "b.npy", noise(9, 16, 16, 1, dtype=dtype))
     shutil.copytree(path / "train", path / "test")
-    config = VideosConfig(path=path, height=8, width=8, channels=1, fit="crop", short="pad")
+    config = VideosConfig(path=path, height=size, width=size, channels=1, fit="crop", short="pad")
     data = packed_from(config, tmp_path / "out")
     assert data.short == "pad"
     check_clips(config, data, frames=6)

@@ -180,10 +180,11 @@ def truncate(path: Path, change: int) -> None:
     os.truncate(path, path.stat().st_size + change)
 
 
-def outside(path: Path) -> Path:
-    place = path.parent / "frames-0000.npy"
-    shutil.copy(path / "frames-0000.npy", place)
-    return place
+def outside(path: Path, name: str) -> None:
+    """Take the frames of a store from its parent folder."""
+    (path / "frames-0000.npy").rename(path.parent / "frames-0000.npy")
+    text = (path / "index.json").read_text()
+    (path / "index.json").write_text(text.replace('"frames-0000.npy"', json.dumps(name)))
 
 
 HOSTILE: dict[str, Callable[[Path], object]] = {
@@ -205,10 +206,8 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "a linked index": lambda p: (
         (p / "index.json").rename(p / "b") and ((p / "index.json").symlink_to(p / "b"))
     ),
-    "a path up": lambda p: (
-        outside(p) and change_video(p, frames=run_of(p, "frames", file="../frames-0000.npy"))
-    ),
-    "an absolute path": lambda p: change_video(p, frames=run_of(p, "frames", file=str(outside(p)))),
+    "a path up": lambda p: outside(p, "../frames-0000.npy"),
+    "an absolute path": lambda p: outside(p, str(p.parent / "frames-0000.npy")),
     "a link": lambda p: (
         (p / "frames-0000.npy").unlink()
         or ((p / "frames-0000.npy").symlink_to(p.parent / "test.pack" / "frames-0000.npy"))

@@ -18,6 +18,7 @@ from framefill.nn.denoisers import VolumeDenoiser
 from framefill.objective import MaskedLoss
 from framefill.roles import Role
 from framefill.schedule import TableSchedule
+from framefill.told import Told
 
 NETWORKS = [
     "ramvid/a_published_small",
@@ -80,7 +81,8 @@ def call(
     clip = to_clip(volume)
     roles = torch.full(clip.shape[:2], Role.TARGET, dtype=torch.int8)
     labels = t.float()[:, None].expand(roles.shape)
-    return to_clip(network(clip, labels, roles, classes))
+    told = None if classes is None else Told(classes=classes)
+    return to_clip(network(clip, labels, roles, told))
 
 
 def diffusion_of(options: dict[str, Any], *, spacing: str = "linspace") -> Diffusion:

@@ -530,10 +530,27 @@ def test_a_page_can_not_claim_a_huge_size(tmp_path, code, options):
 
 def test_a_tile_can_not_claim_a_huge_size(tmp_path):
     path = bare(tmp_path / "a.tif", numbers((1, 20, 30)), tile=(32, 32), compression="zlib")
-    for value in (2**31, 0):
-        patched(path, 0, 322, value)
-        with pytest.raises(InputError):
-            only(path).take([0])
+    patched(path, 0, 322, 2**31)
+    with pytest.raises(InputError, match="parts of 32x2147483648x1"):
+        only(path).take([0])
+    patched(path, 0, 322, 0)
+    with pytest.raises(InputError):
+        only(path).take([0])
+
+
+def test_damaged_strips_are_told(tmp_path):
+    path = bare(tmp_path / "a.tif", numbers((1, 20, 30)), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        end = file.pages.first.dataoffsets[0] + file.pages.first.databytecounts[0]
+    data = bytearray(path.read_bytes())
+    data[end - 1] ^= 1  # of the checksum
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="incorrect data check"):
+        only(path).take([0])
+    path = bare(tmp_path / "b.tif", numbers((1, 20, 30)))
+    patched(path, 0, 279, 1000)
+    with pytest.raises(InputError, match="a part holds 1000 of its 1200 bytes"):
+        only(path).take([0])
 
 
 # Damage

@@ -340,7 +340,7 @@ def test_bins_are_those_of_the_data() -> None:
     with pytest.raises(InputError, match=r"fill -1\.\.1"):
         learned("hybrid", normaliser=fractions)
     floats = Normaliser(dtype="float32", offset=(0.5,), scale=(0.5,), high=1.0)
-    with pytest.raises(InputError, match="no smallest step"):
+    with pytest.raises(InputError, match="without a smallest step"):
         learned("hybrid", normaliser=floats, loss=MaskedLoss(kind="hybrid", bins=1))
 
 

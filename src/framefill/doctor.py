@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from framefill.conditions import in_model_range
 from framefill.config import Clips, Config
@@ -250,7 +251,7 @@ def doctor(
             say("measuring how fast clips are read and steps are taken")
             speed = measure_speed(ready, clips, place)
             findings += judge_speed(speed, asked, config)
-            if overfit:
+            if overfit and math.isfinite(speed.step_seconds):
                 say(f"training on a single clip for {minutes:g} minutes")
                 fit = overfit_clip(ready, clips, speed, minutes, place)
         except InputError as error:
@@ -375,7 +376,10 @@ def _sizes(facts: Facts, asked: Asked) -> Iterator[Finding]:
     usual = sizes.most_common(1)[0][0]
     settings = {"data.fit": "crop"} if chosen else _size_for(usual, len(sizes) > 1, asked)
     text = f"frames are {counted} and the recipe takes {wanted[0]}x{wanted[1]} (height x width)"
-    own = _rounded(usual, asked.config.network.divisor)
+    divisor = asked.config.network.divisor
+    if usual[0] % divisor or usual[1] % divisor:
+        text += f"; its network needs both divisible by {divisor}"
+    own = _rounded(usual, divisor)
     pixels = math.prod(own) / (wanted[0] * wanted[1])
     if pixels > WIDE and not chosen:
         text += (
@@ -875,16 +879,18 @@ def _flags(old: object, new: object, start: str) -> list[str]:
             continue
         if isinstance(after, tuple) and any(map(is_dataclass, after)):
             continue  # no flag can say that
-        if is_dataclass(after):
-            words += _flags(before, after, f"{flag}.")
-        elif isinstance(after, bool):
-            words.append(flag if after else f"{start}no-{name}")
-        elif isinstance(after, tuple):
-            words += [flag, *map(str, after)]
-        else:
-            words.append(f"{flag}={after}" if str(after).startswith("-") else flag)
-            words += [] if str(after).startswith("-") else [str(after)]
+        words += _flags(before, after, f"{flag}.") if is_dataclass(after) else _words(flag, after)
     return words
+
+
+def _words(flag: str, value: object) -> list[str]:
+    """Return a flag and its value as words of a command."""
+    if isinstance(value, bool):
+        start, dot, name = flag.rpartition(".")
+        return [flag if value else f"{start}{dot}no-{name}"]
+    if isinstance(value, tuple):
+        return [flag, *map(str, value)]
+    return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]
 
 
 # What training would see -------------------------------------------------------------------------
@@ -940,8 +946,9 @@ def sheet_rows(config: Config, clips: Clips) -> list[SheetRow]:
         noisy = config.diffusion.noisy(known, noise, levels)
         canvas = compose(noisy, noisy, roles)
         limits, row = config.normaliser.limits, row_of(roles)
+        shown = "" if clip.shape[2] in (1, 3) else ", channel 0"
         rows += [
-            SheetRow(f"clip {number}", _picture(known[0], missing, limits), "R" * len(row)),
+            SheetRow(f"clip {number}{shown}", _picture(known[0], missing, limits), "R" * len(row)),
             SheetRow(f"with noise of level {level:.2g}", _picture(canvas[0], missing, limits), row),
         ]
     return rows
@@ -1276,7 +1283,11 @@ def _print_findings(findings: Sequence[Finding], console: Console) -> None:
     table.add_column("about")
     table.add_column("what", overflow="fold")
     for each in findings:
-        table.add_row(each.weight, each.subject, each.text, style=COLORS[each.weight])
+        words = [
+            word for name, value in each.settings.items() for word in _words(f"--{name}", value)
+        ]
+        text = Text(f"{each.text} -> {shlex.join(words)}" if words else each.text)
+        table.add_row(each.weight, each.subject, text, style=COLORS[each.weight])
     console.print(table)
     used = {each.weight for each in findings}
     meant = "; ".join(f"{word}: {text}" for word, text in MEANINGS.items() if word in used)
@@ -1293,11 +1304,9 @@ def _speed_line(speed: Speed) -> str:
 
 
 def _print_overfit(found: Overfit, console: Console) -> None:
-    table = Table(
-        title=f"a single clip, after {found.steps} steps in {found.seconds:.0f} s",
-        title_justify="left",
-    )
-    table.add_column(f"{found.row} filled by")
+    spent = f"a single clip, after {found.steps} steps in {found.seconds:.0f} s:"
+    console.print(spent, highlight=False)
+    table = Table(f"{found.row} filled by")
     table.add_column("PSNR", justify="right")
     for name, value in {"model": found.psnr, **found.baselines}.items():
         table.add_row(name, "exact" if value is None else f"{value:.2f}")

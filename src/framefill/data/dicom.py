@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
-from framefill.data.clock import seconds
 from framefill.data.footage import Footage, Layout
 from framefill.data.handles import opened
 from framefill.data.natural import natural
-from framefill.data.nifti import UNEVEN, Scale
+from framefill.data.nifti import Scale, even_step
 from framefill.data.video import BROKEN, DTYPES, Header, Stored, first_line
 from framefill.errors import InputError
 
@@ -627,7 +626,8 @@ def _footage(path: Path, name: str, group: list[Facts], layout: Layout) -> list[
         times, rate, clock = first.times, first.fps, ""
         if not first.film and not stack:
             part, times, clock = _in_time(part)
-            rate = _even(times)
+            step = even_step(times)
+            rate = 1 / step if step else None
         positions = tuple(each.position for each in part) if stack else ()
         paths = tuple(dict.fromkeys(each.path for each in part))
         places = {each: place for place, each in enumerate(paths)}
@@ -701,15 +701,6 @@ def _in_time(
                 times = (times - np.datetime64("1970-01-01T00:00", "ns")) / np.timedelta64(1, "s")
             return ordered, times, key
     return ordered, None, ""
-
-
-def _even(times: Shaped[np.ndarray, " f"] | None) -> float | None:
-    """Return the rate of times that are even."""
-    if times is None:
-        return None
-    steps = np.diff(seconds(times))
-    step = float(np.median(steps))
-    return 1 / step if np.ptp(steps) <= UNEVEN * step else None
 
 
 def _header(

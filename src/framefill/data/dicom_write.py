@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from framefill.data.clock import seconds
 from framefill.data.dicom import DicomHeader, damage, guarded, load_pydicom, quiet
-from framefill.data.nifti import UNEVEN, Scale
+from framefill.data.nifti import Scale, even_step
 from framefill.data.video import Video
 from framefill.errors import FillWarning, InputError
 
@@ -302,13 +302,10 @@ def _set_pixels(image: Any, pixels: Pixels, part: slice, units: str) -> None:
 def _set_rate(image: Any, video: Video) -> None:
     """Tell the times of the frames of a film."""
     image.NumberOfFrames = len(video.frames)
-    step, told = 1 / video.fps if video.fps else None, None
-    if video.times is not None and len(video.times) > 1:
-        steps = np.diff(seconds(video.times))
-        even = np.ptp(steps) <= UNEVEN * abs(np.median(steps))
-        step, told = (float(np.median(steps)), None) if even else (None, steps)
-    if told is not None:
-        image.FrameTimeVector = [_milliseconds(each) for each in (0, *told.tolist())]
+    step = even_step(video.times) or (1 / video.fps if video.fps else None)
+    if video.times is not None and len(video.times) > 1 and even_step(video.times) is None:
+        steps = [0.0, *np.diff(seconds(video.times)).tolist()]
+        image.FrameTimeVector = [_milliseconds(each) for each in steps]
         image.FrameIncrementPointer = 0x00181065
     elif step:
         image.FrameTime, image.FrameIncrementPointer = _milliseconds(step), 0x00181063

@@ -460,15 +460,14 @@ def examine(
     values: dict[int, _Values] = {}
     conditions = {name: _Condition() for name in config.conditions}
     for part, footage in gathered.found.items():
-        found, until = [_header(each, part) for each in map(even, footage)], look.until(part)
+        rated = [at_rate(each, config.fps) for each in footage]
+        found, until = [_header(each, part) for each in rated], look.until(part)
         sights: dict[int, _Seen] = {}
         faulty = set()
         for number in look.of(footage, part):
             after(found[number].name)
             try:
-                sights[number] = _look_at(
-                    even(footage[number]), found[number], look, values, conditions
-                )
+                sights[number] = _look_at(rated[number], found[number], look, values, conditions)
             except BROKEN as error:
                 refused.append(Refused(found[number].name, first_line(error)))
                 faulty.add(number)

@@ -1,5 +1,6 @@
 """Which format a file or a folder is of, and who reads and writes it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -73,10 +74,7 @@ def suffix_of(path: Path) -> str:
 
     Sharded files end in -00000-of-00001 behind it.
     """
-    name = path.name.lower()
-    head, _, tail = name.partition("-")
-    if ".tfrecord" in head and tail:
-        name = head
+    name = re.sub(r"-\d+-of-\d+$", "", path.name.lower())
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 

@@ -96,6 +96,15 @@ class Scale(NamedTuple):
         return np.clip(whole, low, high).astype(dtype)
 
 
+def even_step(times: Shaped[np.ndarray, " f"] | None) -> float | None:
+    """Return the seconds between two frames; None if they differ by more than a thousandth."""
+    if times is None or len(times) < 2:
+        return None
+    steps = np.diff(seconds(times))
+    step = float(np.median(steps))
+    return step if np.ptp(steps) <= UNEVEN * abs(step) else None
+
+
 @dataclass(frozen=True)
 class ScaledReader:
     """A reader whose values are those of another, scaled."""
@@ -153,13 +162,8 @@ class Volume:
             if not _packed(self.path):
                 whole = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order="F")
                 return np.array(whole[index])
-            stream = opened(gzip.open, self.path)
-            try:
-                read = _nibabel().fileslice.fileslice
-                return np.array(read(stream, index, self.shape, self.dtype, self.offset, order="F"))
-            except BaseException:
-                stream.seek(0)  # a decompressor that failed goes on with wrong bytes otherwise
-                raise
+            read, stream = _nibabel().fileslice.fileslice, opened(gzip.open, self.path)
+            return np.array(read(stream, index, self.shape, self.dtype, self.offset, order="F"))
         except BROKEN as error:
             raise InputError(f"{self.path} is damaged ({first_line(error)})") from error
 
@@ -435,17 +439,15 @@ def _longer(header: Any, new: Any) -> Any:
 def _set_rate(header: Any, video: Video, axes: int, pattern: str) -> None:
     if axes < 4 or "f" in pattern[:3]:
         return
-    step = 1 / video.fps if video.fps else 0.0
-    if video.times is not None and len(video.times) > 1:
-        steps = np.diff(seconds(video.times))
-        step = float(np.median(steps))
-        if np.ptp(steps) > UNEVEN * abs(step):
-            warnings.warn(
-                f"{video.source or 'the video'} has uneven time stamps, which NIfTI can't hold: "
-                f"it gets a step of {step:g} s",
-                FillWarning,
-                stacklevel=3,
-            )
+    step = even_step(video.times) or (1 / video.fps if video.fps else 0.0)
+    if video.times is not None and len(video.times) > 1 and even_step(video.times) is None:
+        step = float(np.median(np.diff(seconds(video.times))))
+        warnings.warn(
+            f"{video.source or 'the video'} has uneven time stamps, which NIfTI can't hold: it "
+            f"gets a step of {step:g} s",
+            FillWarning,
+            stacklevel=3,
+        )
     if step > 0:
         code = int(header["xyzt_units"])
         if code & 0x38 not in SECONDS:

@@ -193,8 +193,9 @@ class PackPlan:
             source = f"{footage.name} from frame {places.start} on"
             video = Video(frames.astype(self.dtype), source=source, conditions=read)
             frames, read = (whole := fitted(video, self.config)).frames, dict(whole.conditions)
-        frames = frames[_there(footage)[places]]
-        stored = frames.astype(job.stored)
+        there = _there(footage)[places.start : places.stop]
+        frames = frames if there.all() else frames[there]
+        stored = frames.astype(job.stored, copy=False)
         if stored.dtype != frames.dtype and not np.array_equal(stored, frames):
             raise InputError(f"{footage.name} has values that are no {job.stored}: convert it")
         self.shelves.add(folder, entry.frames, stored, footage.name)

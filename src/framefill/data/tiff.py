@@ -23,7 +23,7 @@ from framefill.data.axes import axes_of, footage_of, plane_of
 from framefill.data.clock import seconds
 from framefill.data.footage import Footage, Layout
 from framefill.data.handles import opened
-from framefill.data.nifti import UNEVEN, Scale
+from framefill.data.nifti import Scale, even_step
 from framefill.data.video import BROKEN, Header, Video, first_line
 from framefill.errors import InputError
 
@@ -257,7 +257,7 @@ def write_tiff(path: Path, video: Video) -> None:
     frames, missing = _numbers(video, ours, video.source or "the video")
     depth, channels = frames.dtype, frames.shape[3]
     imagej = ours is not None and ours.imagej and depth in ("uint8", "uint16", "float32")
-    imagej = imagej and (video.times is None or _even(video.times))
+    imagej = imagej and (video.times is None or _step(video) is not None)
     within = channels == 3 or (channels == 4 and not imagej)
     samples = within and (depth == "uint8" or (depth == "uint16" and not imagej))
     samples = samples and (ours is None or ours.samples)
@@ -316,9 +316,9 @@ def _guarded(name: str) -> Iterator[None]:
 
 
 def _opened(path: Path) -> Any:
-    # These formats would have it guess where pages are; other files aren't followed.
+    # Of these formats it would guess where pages are.
     no = {"is_lsm": False, "is_scanimage": False, "is_ndpi": False}
-    return _tifffile().TiffFile(path, _multifile=False, **no)
+    return _tifffile().TiffFile(path, **no)
 
 
 def _page(file: Any, offset: int) -> Any:
@@ -768,16 +768,11 @@ def _numbers(
     return frames.astype(np.float32) if frames.dtype == np.float16 else frames, missing
 
 
-def _even(times: Shaped[np.ndarray, " f"]) -> bool:
-    steps = np.diff(seconds(times))
-    return len(steps) < 2 or bool(np.ptp(steps) <= UNEVEN * abs(np.median(steps)))
-
-
 def _step(video: Video) -> float | None:
     """Return the seconds between two frames, where they are even."""
     if video.times is None or len(video.times) < 2:
         return 1 / video.fps if video.fps else None
-    return float(np.median(np.diff(seconds(video.times)))) if _even(video.times) else None
+    return even_step(video.times)
 
 
 def _imagej_metadata(video: Video, ours: TiffHeader | None) -> dict[str, Any]:

@@ -35,10 +35,10 @@ def write(
 ) -> None:
     """Write frames to a file, whose suffix decides the format; missing folders are made.
 
-    .npy and .npz keep the array bit for bit (.npz as "frames", with "fps" and "times" beside it) and use no
-    value range. The others show it, as `to_pixels` does: .mp4 is H.264, with losses; .gif loops for
-    ever, and is exact for gray frames and for those with at most 256 colors; a folder holds
-    frame_0000.png, frame_0001.png, ...
+    .npy and .npz keep the array bit for bit (.npz as "frames", with "fps" and "times" beside it)
+    and use no value range. The others show it, as `to_pixels` does: .mp4 is H.264, with losses;
+    .gif loops for ever, and is exact for gray frames and for those with at most 256 colors; a
+    folder holds frame_0000.png, frame_0001.png, ...
 
     Args:
         path: File, or a folder name without a suffix.

@@ -4,7 +4,7 @@ from functools import cache, partial
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from framefill.nn.layers import LevelEmbedding
@@ -140,11 +140,6 @@ class Telling(nn.Module):
 def telling(network: nn.Module, told: Told) -> nn.Module:
     """Return a network that is told what is known of its clips, if it listens to any of it."""
     return Telling(network, told) if told and getattr(network, "listens", False) else network
-
-
-def OfClass(network: nn.Module, classes: Int64[Tensor, " _"]) -> Telling:
-    """Return the denoiser that a network is for clips of these classes, or of one for all."""
-    return Telling(network, Told(classes=classes))
 
 
 class ContextDenoiser(nn.Module):
