@@ -80,6 +80,16 @@ def film(path: Path, frames: np.ndarray, places: Sequence[int]) -> None:
         container.mux(stream.encode())
 
 
+def grid(path: Path, places: Sequence[int], seconds: float = 0.1, **variables: np.ndarray) -> None:
+    """A NetCDF file of variables [f h w], of which some places are empty."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("netCDF4")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {name: (("time", "y", "x"), values) for name, values in variables.items()}
+    times = clock(places, step=seconds, dates=True)
+    xarray.Dataset(content, coords={"time": times}).to_netcdf(path)
+
+
 def same(ours: Any, theirs: Any) -> bool:
     """The same bits, NaN for NaN."""
     return (
@@ -208,12 +218,12 @@ def test_short_videos_are_padded_in_time_as_from_the_source(
 def test_holes_in_time_stamps_are_kept_and_take_no_space(
     tmp_path: Path, fps: float, fit: Any
 ) -> None:
-    for split in SPLITS:
-        film(tmp_path / "data" / split / "a.mkv", noise(12, 32, 32, 3), [*range(7), *range(9, 14)])
-        film(tmp_path / "data" / split / "b.mkv", noise(9, 32, 32, 3, seed=1), range(9))
-    size = 32 if fit == "none" else 16
     path = tmp_path / "data"
-    config = VideosConfig(path=path, height=size, width=size, channels=3, fit=fit, fps=fps)
+    for split in SPLITS:
+        grid(path / split / "a.nc", [*range(7), *range(9, 14)], u=noise(12, 16, 16))
+        grid(path / split / "b.nc", range(9), u=noise(9, 16, 16, seed=1))
+    size = 16 if fit == "none" else 8
+    config = VideosConfig(path=path, height=size, width=size, channels=1, fit=fit, fps=fps)
     first = config.footage("train")[0][0]
     assert first.dtype == np.float32
     assert first.present is not None
@@ -233,21 +243,25 @@ def test_holes_in_time_stamps_are_kept_and_take_no_space(
     assert math.isnan(ours.missing)
 
 
+@pytest.mark.parametrize("fps", [0.0, 4.0, 25.0])
+def test_films_that_drop_frames_are_the_same(tmp_path: Path, fps: float) -> None:
+    for split in SPLITS:
+        film(tmp_path / "data" / split / "a.mkv", noise(12, 32, 32, 3), [*range(7), *range(9, 14)])
+    config = VideosConfig(path=tmp_path / "data", height=16, width=16, fit="crop", fps=fps)
+    data = packed_from(config, tmp_path / "out")
+    for rate in (0.0, fps):
+        check_clips(config, replace(data, fps=rate), frames=4)
+    # Stamps that are kept allow for another rate later.
+    if not fps:
+        check_clips(replace(config, fps=5.0), replace(data, fps=5.0), frames=3)
+
+
 def test_grids_keep_their_missing_values_stamps_and_names(tmp_path: Path) -> None:
-    xarray = pytest.importorskip("xarray")
-    pytest.importorskip("netCDF4")
-    times = clock([*range(6), 8, 9, 10], dates=True)
     values = noise(9, 8, 8, 2, dtype=np.float32)
     values[2, :, 3] = np.nan
     for split in SPLITS:
-        (tmp_path / "data" / split).mkdir(parents=True)
-        xarray.Dataset(
-            {
-                name: (("time", "y", "x"), values[..., i], {"units": "K"})
-                for i, name in enumerate("uv")
-            },
-            coords={"time": times},
-        ).to_netcdf(tmp_path / "data" / split / "a.nc")
+        path = tmp_path / "data" / split / "a.nc"
+        grid(path, [*range(6), 8, 9, 10], 300.0, u=values[..., 0], v=values[..., 1])
     size = {**SIZE, "channels": 2}
     config = VideosConfig(path=tmp_path / "data", variables=("u", "v"), **size)
     data = packed_from(config, tmp_path / "out")
@@ -257,11 +271,17 @@ def test_grids_keep_their_missing_values_stamps_and_names(tmp_path: Path) -> Non
     assert ours.times is not None
     assert theirs.times is not None
     assert same(ours.times, theirs.times)
-    assert (ours.length, ours.units, ours.channels, ours.stored) == (
-        *(theirs.length, theirs.units, theirs.channels, theirs.stored),
-    )
+    assert ours.channels == theirs.channels == ("u", "v")
+    assert (ours.length, ours.stored) == (theirs.length, theirs.stored)
     with pytest.raises(InputError, match=r"was packed with variables \('u', 'v'\), not \('u',\)"):
         replace(data, variables=("u",)).footage("train")
+
+
+def test_units_and_rates_are_kept(tmp_path: Path) -> None:
+    source = footage_of(noise(4, 8, 8, 1), units="K", fps=12.5, label="cat")
+    (packed,) = store(tmp_path / "a.pack", source)
+    assert (packed.units, packed.fps, packed.label) == ("K", 12.5, "cat")
+    assert (packed.times, packed.present, packed.stored) == (None, None, None)
 
 
 @pytest.mark.parametrize("fit", ["none", "stretch"])
@@ -320,13 +340,13 @@ def test_real_videos_are_the_same(tmp_path: Path) -> None:
 
 
 def test_a_video_is_never_split_and_files_have_a_limit(tmp_path: Path) -> None:
-    lengths = [5, 3, 20, 2, 2, 6]
+    lengths = [5, 3, 4, 20, 2, 2, 6]
     videos = {f"v{i}": noise(length, 8, 8, 1, seed=i) for i, length in enumerate(lengths)}
     path = folder_of(tmp_path / "data", **videos, test_a=noise(5, 8, 8, 1))
     config = VideosConfig(path=path, **SIZE)
     data = packed_from(config, tmp_path / "out", file_bytes=10 * 64)
     files = sorted((tmp_path / "out" / "train.pack").glob("frames-*.npy"))
-    assert [len(np.load(file)) for file in files] == [8, 20, 10]
+    assert [len(np.load(file)) for file in files] == [8, 4, 20, 10]
     check_clips(config, data, frames=2)
 
 

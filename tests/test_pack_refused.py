@@ -4,7 +4,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_pack import SIZE, SPLITS, film, folder_of, footage_of, noise, store
+from test_pack import SIZE, SPLITS, folder_of, footage_of, grid, noise, store
 
-from framefill.data.footage import Footage, InMemory, Layout
+from framefill.data.footage import Footage, InMemory, Layout, Track
 from framefill.data.formats import open_footage
 from framefill.data.pack_write import pack
 from framefill.data.timeline import even
@@ -111,12 +112,23 @@ def test_what_training_would_refuse_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@dataclass
+class Growing:
+    """A reader of vectors that become longer once more than one is asked for."""
+
+    def __call__(self, places: Sequence[int]) -> np.ndarray:
+        return np.zeros((len(places), min(len(places), 2)), np.float32)
+
+
 def test_a_video_that_changes_while_it_is_packed_is_refused(tmp_path: Path) -> None:
     frames = noise(4, 8, 8, 1)
     config = VideosConfig(**SIZE)
     changed = footage_of(frames, reader=InMemory(noise(4, 8, 9, 1)))
     with pytest.raises(InputError, match="has the file changed"):
         store(tmp_path / "a.pack", changed, config=config)
+    longer = footage_of(frames, tracks={"go": Track("vector", 1, Growing())})
+    with pytest.raises(InputError, match=r"'go' of a\.npy gave \(2,\) and .* has the file changed"):
+        store(tmp_path / "c.pack", longer, config=replace(config, conditions=("go",)))
     halves = footage_of(
         frames.astype(np.float32) + np.float32(0.5),
         present=np.array([True, True, True, True]),
@@ -129,19 +141,27 @@ def test_a_video_that_changes_while_it_is_packed_is_refused(tmp_path: Path) -> N
 # Stores from elsewhere
 
 
-def whole_store(tmp_path: Path) -> Path:
-    """A store with all that there can be in one."""
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores with all that there can be in one."""
+    folder = tmp_path_factory.mktemp("whole")
+    path = folder / "data"
     for split in SPLITS:
-        film(tmp_path / "data" / split / "a.mkv", noise(6, 32, 32, 3), [0, 1, 2, 3, 6, 7])
-        film(tmp_path / "data" / split / "b.mkv", noise(4, 32, 32, 3), range(4))
+        grid(path / split / "a.nc", [0, 1, 2, 3, 6, 7], u=noise(6, 32, 32))
+        grid(path / split / "b.nc", range(4), u=noise(4, 32, 32))
         for name, length in {"a": 6, "b": 4}.items():
-            arrays = {"go": noise(length, 2), "sea": noise(32, 32), "wind": noise(length, 32, 32)}
-            np.savez(tmp_path / "data" / split / f"{name}.conditions.npz", **arrays)
+            vectors, maps = noise(length, 2), noise(length, 32, 32)
+            place = path / split / f"{name}.conditions.npz"
+            np.savez(place, go=vectors, sea=noise(32, 32), wind=maps)
     names = ("go", "sea", "wind")
-    pack(
-        VideosConfig(path=tmp_path / "data", height=32, width=32, conditions=names),
-        tmp_path / "out",
-    )
+    pack(VideosConfig(path=path, height=32, width=32, channels=1, conditions=names), folder / "out")
+    return folder / "out"
+
+
+@pytest.fixture
+def whole(once: Path, tmp_path: Path) -> Path:
+    """A store that may be damaged."""
+    shutil.copytree(once, tmp_path / "out")
     return tmp_path / "out" / "train.pack"
 
 
@@ -222,22 +242,22 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "text for an array": lambda p: (p / "frames-0000.npy").write_text("frames"),
     "pickled objects": lambda p: replace_array(p, "frames-0000.npy", np.array([{}] * 10)),
     "columns first": lambda p: replace_array(
-        p, "frames-0000.npy", np.asfortranarray(noise(10, 32, 32, 3))
+        p, "frames-0000.npy", np.asfortranarray(noise(10, 32, 32, 1))
     ),
     "swapped bytes": lambda p: replace_array(
         p, "times-0000.npy", np.arange(12, dtype=np.dtype("f8").newbyteorder("S"))
     ),
     "more frames than are used": lambda p: replace_array(
-        p, "frames-0000.npy", noise(11, 32, 32, 3)
+        p, "frames-0000.npy", noise(11, 32, 32, 1)
     ),
     "flat frames": lambda p: replace_array(p, "frames-0000.npy", noise(10, 32, 96)),
     "a lone number": lambda p: replace_array(p, "frames-0000.npy", noise()),
     "frames of nothing": lambda p: replace_array(p, "frames-0000.npy", noise(10, 32, 0, 3)),
     "frames of words": lambda p: replace_array(
-        p, "frames-0000.npy", np.full((10, 32, 32, 3), "text")
+        p, "frames-0000.npy", np.full((10, 32, 32, 1), "text")
     ),
     "wide frames in narrow ones": lambda p: replace_array(
-        p, "frames-0000.npy", noise(10, 32, 32, 3, dtype=np.float64)
+        p, "frames-0000.npy", noise(10, 32, 32, 1, dtype=np.float64)
     ),
     "frames from before": lambda p: change_video(p, frames=run_of(p, "frames", start=-1)),
     "frames of another video": lambda p: change_video(
@@ -255,9 +275,9 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "integers with holes": lambda p: change_video(p, dtype="uint8"),
     "a rate of 0": lambda p: change_video(p, fps=0),
     "a rate beyond numbers": lambda p: (p / "index.json").write_text(
-        (p / "index.json").read_text().replace('"fps":10.0', '"fps":1e999')
+        (p / "index.json").read_text().replace('"fps":null', '"fps":1e999')
     ),
-    "names for other channels": lambda p: change_video(p, channels=["u"]),
+    "names for other channels": lambda p: change_video(p, channels=["u", "v"]),
     "stored as objects": lambda p: change_video(p, stored={"dtype": "O", "missing": "nan"}),
     "no number for missing": lambda p: change_video(p, stored={"dtype": "uint8", "missing": "x"}),
     "flags of another kind": lambda p: change_video(p, present=run_of(p, "times")),
@@ -280,13 +300,12 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("harm", HOSTILE.values(), ids=HOSTILE)
 def test_damaged_and_hostile_stores_are_refused(
-    tmp_path: Path, harm: Callable[[Path], object]
+    whole: Path, harm: Callable[[Path], object]
 ) -> None:
-    path = whole_store(tmp_path)
-    assert len(opened(path)) == 2
-    harm(path)
+    assert len(opened(whole)) == 2
+    harm(whole)
     with pytest.raises(InputError) as caught:
-        opened(path)
+        opened(whole)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 800
 
@@ -297,13 +316,13 @@ def test_a_file_for_a_store_is_refused(tmp_path: Path) -> None:
         open_footage(tmp_path / "a.pack", Layout())
 
 
-def test_a_store_that_changes_after_it_was_opened_is_refused(tmp_path: Path) -> None:
-    path = whole_store(tmp_path)
+def test_a_store_that_changes_after_it_was_opened_is_refused(whole: Path) -> None:
+    path = whole
     first, _ = opened(path)
     replace_array(path, "frames-0000.npy", noise(10, 32, 16, 3))
     with pytest.raises(InputError, match=r"frames-0000\.npy has changed since it was opened"):
         first.take([0])
-    replace_array(path, "frames-0000.npy", noise(3, 32, 32, 3))
+    replace_array(path, "frames-0000.npy", noise(3, 32, 32, 1))
     with pytest.raises(InputError, match=r"frames-0000\.npy has changed since it was opened"):
         first.take([0])
     truncate(path / "frames-0000.npy", -5)
@@ -336,8 +355,8 @@ JSON = st.recursive(
 )
 
 
-def test_no_index_gives_anything_but_videos_or_an_input_error(tmp_path: Path) -> None:
-    path = whole_store(tmp_path)
+def test_no_index_gives_anything_but_videos_or_an_input_error(whole: Path) -> None:
+    path = whole
     text = (path / "index.json").read_text()
     places = list(leaves(json.loads(text)))
 

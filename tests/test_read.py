@@ -235,7 +235,7 @@ def test_refusals(tmp_path):
     refused("text.mp4", "can't be opened as a video", b"hello\n" * 100)
     refused("text.png", "can't be read as an image", b"hello\n" * 100)
     refused("text.npy", "can't be read as an array", b"hello\n" * 100)
-    refused("text.npz", "can't be read as arrays", b"hello\n" * 100)
+    refused("text.npz", "can't be read as an array", b"hello\n" * 100)
     (tmp_path / "folder").mkdir()
     refused("folder", "holds no images")
 
@@ -424,8 +424,7 @@ def test_images_that_can_not_be_read_are_named(tmp_path):
     with pytest.raises(InputError, match=r"z\.png can't be read"):
         read(tmp_path)
     Image.fromarray(np.zeros((4, 4), np.int32)).save(tmp_path / "integers.tif")
-    with pytest.raises(InputError, match="32-bit integers"):
-        read(tmp_path / "integers.tif")
+    assert read(tmp_path / "integers.tif").frames.dtype == np.float64  # which holds them all
 
 
 def test_image_bombs_are_refused(tmp_path):
@@ -451,7 +450,7 @@ def test_array_files_keep_every_bit(tmp_path, dtype, suffix):
 def test_archives_of_several_arrays_need_a_name(tmp_path):
     frames = ramp(3, 4, 5)
     np.savez(tmp_path / "some.npz", a=frames, b=frames)
-    with pytest.raises(InputError, match=r"2 arrays \(a, b\)"):
+    with pytest.raises(InputError, match=r"2 arrays that can be a video: a \(.*, b \("):
         read(tmp_path / "some.npz")
     np.savez(tmp_path / "named.npz", frames=frames, b=frames[:1], fps=12.5)
     video = read(tmp_path / "named.npz")
@@ -467,7 +466,7 @@ def test_objects_and_damage_in_array_files_are_refused(tmp_path, suffix):
         read(path)
     {".npy": np.save, ".npz": np.savez}[suffix](path, ramp(3, 30, 30))
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(InputError, match="can't be read as"):
+    with pytest.raises(InputError, match="can't be read as|of its 8228 bytes"):
         read(path)
 
 
@@ -576,14 +575,21 @@ def test_integers_do_not_wrap_at_edges():
     assert (np.diff(fitted.astype(int)) >= 0).all()
 
 
-def test_missing_frames_stay_missing_and_holes_are_refused():
+def test_missing_frames_stay_missing_and_holes_are_resized_with_their_frame():
     frames = ramp(3, 8, 8, 1).astype(np.float32)
     frames[1] = np.nan
     fitted = Video(frames).fit(height=4, width=4, channels=1, how="stretch").frames
     assert np.isnan(fitted[1]).all()
     assert np.isfinite(fitted[[0, 2]]).all()
-    frames[2, 3, 3] = np.nan
-    with pytest.raises(InputError, match="frame 2 of the video is missing in part"):
+    frames[2] = 7.0
+    frames[2, :4, :4] = np.nan
+    fitted = Video(frames).fit(height=4, width=4, channels=1, how="stretch").frames[2, ..., 0]
+    hole = np.zeros((4, 4), bool)
+    hole[:2, :2] = True
+    assert np.array_equal(np.isnan(fitted), hole)
+    assert fitted[~hole] == pytest.approx(7.0)  # what is there is not mixed with what is not
+    frames[2, 6, 6] = np.inf
+    with pytest.raises(InputError, match="frame 2 of the video holds infinite values"):
         Video(frames).fit(height=4, width=4, channels=1, how="stretch")
 
 

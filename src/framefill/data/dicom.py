@@ -96,6 +96,7 @@ class DicomHeader:
         head: Its data set up to the pixels, as bytes.
         implicit: These bytes don't tell the kinds of values.
         little: They are in little-endian order.
+        size: Rows and columns of the frames.
         dtype: Name of the stored dtype.
         scales: All scales that occur.
         padding: The stored value that stands for a missing one.
@@ -106,6 +107,7 @@ class DicomHeader:
     head: bytes
     implicit: bool
     little: bool
+    size: tuple[int, int]
     dtype: str
     scales: tuple[Scale, ...]
     padding: float | None
@@ -717,6 +719,7 @@ def _header(
         head=image.head,
         implicit=image.implicit,
         little=image.little,
+        size=image.shape[:2],
         dtype=image.dtype.name,
         scales=scales,
         padding=missing,

@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from framefill.data.clock import seconds
 from framefill.data.dicom import DicomHeader, damage, guarded, load_pydicom, quiet
-from framefill.data.nifti import Scale, even_step
+from framefill.data.nifti import Scale, even_step, restored
 from framefill.data.video import Video
 from framefill.errors import FillWarning, InputError
 
@@ -49,6 +49,11 @@ OUTDATED = (
         for part in ("Descriptor", "Data")
     ),
 )
+# Nor of frames of another size.
+SPATIAL = (
+    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "SequenceOfUltrasoundRegions"),
+)
 OVERLAYS, CURVES, PIXELS = range(0x6000, 0x6100), range(0x5000, 0x5100), range(0x7FE0, 0x10000)
 
 
@@ -76,7 +81,7 @@ def write_dicom(path: Path, video: Video) -> None:
     private elements, overlays and signatures. Its class is kept if it has one frame for each file
     as well, or is a film as well; otherwise, and without a source, they are Secondary Captures with
     nothing of a patient. Slices of a stack keep their positions if there are as many as before, and
-    have none otherwise.
+    have none otherwise; frames of another size have no sizes of pixels and no positions.
 
     Values that came from the source get the stored numbers that they had. Floats of other formats
     are stored in 65535 steps, with a warning.
@@ -94,7 +99,7 @@ def write_dicom(path: Path, video: Video) -> None:
         raise InputError(f"{name} has {channels} channels, and DICOM 1 or 3: choose .npy or .tif")
     film = path.suffix.lower() in FILES
     with guarded(name):
-        template = _template(ours, channels, film)
+        template = _template(ours, video.frames.shape[1:3], channels, film)
     pixels = _pixels(video, ours, film, int(template.get("BitsStored", 0)), name)
     with quiet():
         if film:
@@ -113,16 +118,15 @@ def write_dicom(path: Path, video: Video) -> None:
 
 def _pixels(video: Video, ours: DicomHeader | None, film: bool, bits: int, name: str) -> Pixels:
     """Return what to store for the frames of a video."""
-    frames, missing = video.frames, None
+    frames, missing, back = video.frames, None, restored(video)
     scales: tuple[Scale, ...] = (Scale(),)
     dtype = frames.dtype
     if frames.dtype.kind == "f":
         dtype, scales = np.dtype("uint16"), ()
         if ours is not None and ours.dtype in STORED:
             dtype, scales, missing = np.dtype(ours.dtype), ours.scales, ours.padding
-        elif video.stored is not None and video.stored.dtype in STORED:
-            dtype, scales = np.dtype(video.stored.dtype), (Scale(),)
-            missing = video.stored.missing
+        elif back is not None and back[0].name in STORED:
+            (dtype, missing), scales = back, (Scale(),)
         elif frames.shape[3] == 3:
             raise InputError(f"{name} has colors that are floats: choose .npy or .tif")
     limits = np.iinfo(dtype.name)
@@ -199,7 +203,7 @@ def _milliseconds(value: float) -> str:
     return _decimal(round(1000 * value, 9))
 
 
-def _template(ours: DicomHeader | None, channels: int, film: bool) -> Any:
+def _template(ours: DicomHeader | None, size: tuple[int, ...], channels: int, film: bool) -> Any:
     """Return a data set without pixels, for all files of the new series."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -211,7 +215,8 @@ def _template(ours: DicomHeader | None, channels: int, film: bool) -> Any:
         alike = alike and "PerFrameFunctionalGroupsSequence" not in old
         samples = 3 if old.PhotometricInterpretation == "PALETTE COLOR" else old.SamplesPerPixel
         kept = str(old.get("SOPClassUID", "")) if alike and samples == channels else ""
-        for element in _usable(old):
+        stale = OUTDATED if ours.size == size else (*OUTDATED, *SPATIAL)
+        for element in _usable(old, stale):
             new.add(element)
     for keyword in STUDY:
         if keyword not in new:
@@ -241,19 +246,19 @@ def _parsed(ours: DicomHeader) -> Any:
     return read_dataset(BytesIO(ours.head), ours.implicit, ours.little)
 
 
-def _usable(old: Any) -> Iterator[Any]:
+def _usable(old: Any, stale: tuple[str, ...]) -> Iterator[Any]:
     """Return the elements of a source that still hold, and that can be written."""
     from pydicom.dataset import Dataset
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_dataset
 
     for tag in list(old.keys()):
-        stale = tag.group in OVERLAYS or tag.group in CURVES or tag.group in PIXELS
-        if tag.is_private or stale or tag.group < 8:
+        other = tag.group in OVERLAYS or tag.group in CURVES or tag.group in PIXELS
+        if tag.is_private or other or tag.group < 8:
             continue
         try:
             element, alone = old[tag], Dataset()
-            if element.keyword in OUTDATED:
+            if element.keyword in stale:
                 continue
             alone.PixelRepresentation = int(old.get("PixelRepresentation", 0))
             alone.add(element)
@@ -329,7 +334,7 @@ def _set_place(image: Any, video: Video, ours: DicomHeader | None, number: int) 
         keyword = "TriggerTime" if clock == "trigger" else "FrameReferenceTime"
         setattr(image, keyword, _milliseconds(float(times[number])))
     if ours is not None and ours.positions:
-        if len(ours.positions) == len(video.frames):
+        if len(ours.positions) == len(video.frames) and ours.size == video.frames.shape[1:3]:
             image.ImagePositionPatient = [_decimal(each) for each in ours.positions[number]]
         elif "ImagePositionPatient" in image:
             del image.ImagePositionPatient

@@ -4,7 +4,6 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -12,7 +11,6 @@ from framefill.data import handles
 from framefill.data.axes import DAMAGED, LazyArray
 from framefill.data.classic import check_whole
 from framefill.data.hdf5_links import everything
-from framefill.data.named import LARGEST_CHUNK
 from framefill.data.video import first_line
 from framefill.errors import InputError
 
@@ -159,15 +157,10 @@ def _groups(group: "netCDF4.Dataset", prefix: str) -> "Iterator[tuple[str, netCD
 
 
 def _netcdf_array(variable: "xarray.Variable") -> GridArray:
-    chunks = variable.encoding.get("chunksizes") or (0,)
-    size = prod(chunks) * variable.dtype.itemsize
-    trouble = ""
-    if size > LARGEST_CHUNK:
-        trouble = f"has chunks of {size / 2**30:.1f} GiB, which have to be loaded whole: repack it"
     filters = ("zlib", "szip", "zstd", "bzip2", "blosc")
     compressed = any(variable.encoding.get(each) for each in filters)
     dims = tuple(str(dim) for dim in variable.dims)
-    return GridArray(variable, dims, dict(variable.attrs), compressed, trouble)
+    return GridArray(variable, dims, dict(variable.attrs), compressed, "")
 
 
 def _opened_zarr(path: Path) -> GridFile:

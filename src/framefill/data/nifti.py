@@ -96,6 +96,19 @@ class Scale(NamedTuple):
         return np.clip(whole, low, high).astype(dtype)
 
 
+def restored(video: Video) -> tuple[np.dtype[np.generic], float | None] | None:
+    """Return the dtype that a video's source stored, and the number for missing values if any.
+
+    None if its frames are what was stored, or if values are missing and no number stands for them.
+    """
+    stored = video.stored
+    if stored is None or video.frames.dtype.kind != "f":
+        return None
+    if not math.isnan(stored.missing):
+        return np.dtype(stored.dtype), stored.missing
+    return None if np.isnan(video.frames).any() else (np.dtype(stored.dtype), None)
+
+
 def even_step(times: Shaped[np.ndarray, " f"] | None) -> float | None:
     """Return the seconds between two frames; None if they differ by more than a thousandth."""
     if times is None or len(times) < 2:
@@ -125,6 +138,7 @@ class NiftiHeader:
     Args:
         raw: Its header, of 348 or 540 bytes.
         pattern: A letter for each of its axes, as in a layout, and 1 for those of length 1.
+        size: Rows and columns of the frames.
         video: Which of the videos it was, if v is among the axes.
         stored: Name of the stored dtype, where frames aren't what is stored, or "".
         scale: How the stored values were scaled.
@@ -133,6 +147,7 @@ class NiftiHeader:
 
     raw: bytes
     pattern: str
+    size: tuple[int, int]
     video: int
     stored: str
     scale: Scale
@@ -202,7 +217,8 @@ def open_nifti(path: Path, layout: Layout) -> list[Footage]:
     for video, footage in enumerate(
         footage_of(volume, path=path, name=name, shape=volume.shape, plane=plane)
     ):
-        content = NiftiHeader(raw, pattern, video, changed, scale, layout.missing)
+        size = footage.shape[:2]
+        content = NiftiHeader(raw, pattern, size, video, changed, scale, layout.missing)
         reader = ArrayReader(volume, plane, video)
         scaled = reader if scale == Scale() else ScaledReader(reader, scale, dtype)
         footage = replace(
@@ -223,7 +239,7 @@ def write_nifti(path: Path, video: Video) -> None:
 
     The header of a NIfTI source is kept (orientation, sizes, units, dtype, slope and intercept, not
     its extensions, which may tell of the old length); it describes the first slice of that source.
-    Otherwise x are columns, y rows and t frames; three channels of uint8 become colors, others a
+    Of a source whose frames had another size, dtype, slope and intercept are kept. Otherwise x are columns, y rows and t frames; three channels of uint8 become colors, others a
     fifth axis. Values that came from the file get the stored numbers that they had. float16 becomes
     float32, since NIfTI has no such numbers.
 
@@ -233,8 +249,8 @@ def write_nifti(path: Path, video: Video) -> None:
     nibabel = _nibabel()
     name = video.source or "the video"
     ours = video.header.content if video.header and video.header.format == ".nii" else None
-    frames, kept = _numbers(video, ours, name)
-    if ours is None:
+    frames, scale = _numbers(video, ours, name)
+    if ours is None or ours.size != frames.shape[1:3]:
         pattern, header = "wh1fc" if frames.shape[3] > 1 else "wh1f", nibabel.Nifti1Header()
         header.set_xyzt_units(t="sec")
         colors = frames.dtype == np.uint8 and frames.shape[3] == 3
@@ -248,8 +264,7 @@ def write_nifti(path: Path, video: Video) -> None:
         header = _longer(header, nibabel.Nifti2Header())
     header["dim"] = [values.ndim, *values.shape, *[1] * (7 - values.ndim)]
     header.set_data_dtype(values.dtype)
-    if not kept:
-        header["scl_slope"], header["scl_inter"] = 1, 0
+    header["scl_slope"], header["scl_inter"] = scale
     _set_rate(header, video, values.ndim, pattern)
     header["magic"] = b"n+1" if header["sizeof_hdr"] == 348 else b"n+2"
     header["vox_offset"] = header.single_vox_offset
@@ -381,15 +396,15 @@ def _rate(header: Any, pattern: str) -> float | None:
 
 def _numbers(
     video: Video, ours: NiftiHeader | None, name: str
-) -> tuple[Shaped[np.ndarray, "f h w c"], bool]:
-    """Return the numbers to store, and whether they are those that the header speaks of."""
-    frames = video.frames
+) -> tuple[Shaped[np.ndarray, "f h w c"], Scale]:
+    """Return the numbers to store, and how they are scaled."""
+    frames, back = video.frames, restored(video)
     if ours is not None and ours.stored and frames.dtype.kind == "f":
-        return ours.scale.stored(frames, np.dtype(ours.stored), ours.missing, name), True
-    if video.stored is not None and frames.dtype.kind == "f":
-        dtype = np.dtype(video.stored.dtype)
-        frames = Scale().stored(frames, dtype, video.stored.missing, name)
-    return frames.astype(np.float32) if frames.dtype == np.float16 else frames, False
+        dtype = np.dtype(ours.stored)
+        return ours.scale.stored(frames, dtype, ours.missing, name), ours.scale
+    if back is not None:
+        frames = Scale().stored(frames, *back, name)
+    return frames.astype(np.float32) if frames.dtype == np.float16 else frames, Scale()
 
 
 def _arranged(

@@ -1,5 +1,6 @@
 """Videos, folders of images and array files, read into one `Video`."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ from framefill.data.films import (
     rate_of,
     whole_frames,
 )
-from framefill.data.formats import IMAGES
-from framefill.data.pictures import Kind, images_in, opened_image, pages_of, picture
-from framefill.data.video import Part, Video, as_frames, load_npy, load_npz
+from framefill.data.footage import Layout
+from framefill.data.formats import format_of, is_dicom, open_footage
+from framefill.data.pictures import Kind
+from framefill.data.sidecar import inside, with_sidecar
+from framefill.data.video import Part, Video, as_frames
+from framefill.errors import FillWarning, InputError
 
 
 def to_video(source: Video | Shaped[np.ndarray, "..."] | Path | str) -> Video:
@@ -41,6 +45,8 @@ def read(
     start: int = 0,
     frames: int | None = None,
     every: int = 1,
+    video: int = 0,
+    layout: Layout = Layout(),
     limit_bytes: int = 2**31,
 ) -> Video:
     """Read frames start, start + every, ... of a file or a folder, at its own size.
@@ -53,13 +59,16 @@ def read(
     Folders hold one image per frame (.png .jpg .bmp .tif .webp), frame2 before frame10; a lone
     image is a clip of its pages. 8- and 16-bit gray, floating gray and RGB keep their values.
 
-    Arrays (.npy, .npz) are [f h w c] or [f h w]; an archive holds one, or one named "frames".
+    Arrays (.npy .npz .nc .zarr .h5 .tif .dcm .nii ...) keep their values, units, time stamps and
+    what else the format knows; missing values are NaN.
 
     Args:
         path: A video, an image, a folder of images, or an array file.
         start: First frame, counted from 0.
         frames: How many to take; None takes all there are.
         every: Step between frames.
+        video: Which video of a file that holds several.
+        layout: How arrays are to be understood.
         limit_bytes: Refuse to hold more than this.
 
     Raises:
@@ -68,17 +77,24 @@ def read(
     """
     path = Path(path)
     part = Part(start=start, frames=frames, every=every, limit_bytes=limit_bytes)
-    if path.is_dir():
-        return _read_folder(path, part)
-    check_file(path)
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return load_npy(path, part)
-    if suffix == ".npz":
-        return load_npz(path, part)
-    if suffix in IMAGES:
-        return _read_pages(path, part)
-    return _read_film(path, part)
+    known = format_of(path)
+    film = known is None or known.name == "video"
+    if path.is_file() and film and not is_dicom(path) and not layout.conditions:
+        check_file(path)
+        return _read_film(path, part)
+    inner = inside(path, layout)
+    found = [with_sidecar(each, layout) for each in open_footage(path, inner)]
+    if not 0 <= video < len(found):
+        raise InputError(f"{path} holds {len(found)} videos and not number {video}: count from 0")
+    if len(found) > 1 and video == 0:
+        names = ", ".join(each.name for each in found[:3])
+        warnings.warn(
+            f"{path} holds {len(found)} videos ({names} ...), of which the first is read: choose "
+            "with --video (video=)",
+            FillWarning,
+            stacklevel=2,
+        )
+    return found[video].video(part)
 
 
 class _Frames:
@@ -106,23 +122,6 @@ class _Frames:
 
     def _resize(self, count: int) -> None:
         self.array.resize((count, *self.array.shape[1:]), refcheck=False)
-
-
-def _read_pages(path: Path, part: Part) -> Video:
-    frames = _Frames(part, str(path))
-    with opened_image(path, part) as image:
-        for page in part.of(pages_of(image, path), str(path)):
-            frames.add(picture(image, page, path), f"page {page} of {path}")
-    return Video(frames.finish(), source=str(path))
-
-
-def _read_folder(folder: Path, part: Part) -> Video:
-    paths = images_in(folder)
-    frames = _Frames(part, str(folder))
-    for index in part.of(len(paths), str(folder)):
-        with opened_image(paths[index], part) as image:
-            frames.add(picture(image, 0, paths[index]), str(paths[index]))
-    return Video(frames.finish(), source=str(folder))
 
 
 def _read_film(path: Path, part: Part) -> Video:

@@ -23,7 +23,7 @@ from framefill.data.axes import axes_of, footage_of, plane_of
 from framefill.data.clock import seconds
 from framefill.data.footage import Footage, Layout
 from framefill.data.handles import opened
-from framefill.data.nifti import Scale, even_step
+from framefill.data.nifti import Scale, even_step, restored
 from framefill.data.video import BROKEN, Header, Video, first_line
 from framefill.errors import InputError
 
@@ -88,6 +88,7 @@ class TiffHeader:
     """What a TIFF file knows beside its frames.
 
     Args:
+        size: Rows and columns of the frames.
         imagej: It is written as ImageJ does.
         samples: Channels are within a page, as those of RGB.
         stored: Name of the stored dtype, where frames aren't what is stored, or "".
@@ -98,6 +99,7 @@ class TiffHeader:
         places: Code, type, count and value of the tags that say where on Earth it is.
     """
 
+    size: tuple[int, int]
     imagej: bool
     samples: bool
     stored: str
@@ -246,7 +248,7 @@ def write_tiff(path: Path, video: Video) -> None:
     """Write a video as an OME-TIFF, or as an ImageJ hyperstack if it came from one.
 
     Compressed without losses; BigTIFF from 4 GiB on. Times, names of channels, the unit of values
-    and what a TIFF source says of sizes and places are kept. Floats that were integers in the
+    and what a TIFF source of the same size says of lengths and places are kept. Floats that were integers in the
     source, because some are missing, become those. float16 becomes float32, which OME has.
 
     Raises:
@@ -255,6 +257,8 @@ def write_tiff(path: Path, video: Video) -> None:
     tifffile = _tifffile()
     ours = video.header.content if video.header and video.header.format == ".tif" else None
     frames, missing = _numbers(video, ours, video.source or "the video")
+    if ours is not None and ours.size != frames.shape[1:3]:
+        ours = replace(ours, sizes=(), resolution=None, places=())
     depth, channels = frames.dtype, frames.shape[3]
     imagej = ours is not None and ours.imagej and depth in ("uint8", "uint16", "float32")
     imagej = imagej and (video.times is None or _step(video) is not None)
@@ -559,7 +563,9 @@ def _footage(
     planes = Planes(path, np.array(offsets), lead, page, first.dtype)
     missing = _nodata(first) if layout.missing is None else layout.missing
     plane, stored = plane_of(first.dtype, letters, missing, name)
+    lengths = dict(zip(letters, planes.shape, strict=True))
     header = TiffHeader(
+        size=(lengths["h"], lengths["w"]),
         imagej=stack.imagej,
         samples=inner.endswith("S"),
         stored="" if plane.dtype == first.dtype else first.dtype.name,
@@ -758,14 +764,12 @@ def _numbers(
     video: Video, ours: TiffHeader | None, name: str
 ) -> tuple[Shaped[np.ndarray, "f h w c"], float | None]:
     """Return what to store, and the number that stands for missing values."""
-    frames, missing = video.frames, None
-    if frames.dtype.kind == "f" and ours is not None and ours.stored in OME:
-        dtype, missing = np.dtype(ours.stored), ours.missing
-        frames = Scale().stored(frames, dtype, missing, name)
-    elif frames.dtype.kind == "f" and video.stored is not None and video.stored.dtype in OME:
-        dtype, missing = np.dtype(video.stored.dtype), video.stored.missing
-        frames = Scale().stored(frames, dtype, missing, name)
-    return frames.astype(np.float32) if frames.dtype == np.float16 else frames, missing
+    frames, back = video.frames, restored(video)
+    if frames.dtype.kind == "f" and ours is not None and ours.stored:
+        back = np.dtype(ours.stored), ours.missing
+    if back is not None and back[0].name in OME:
+        return Scale().stored(frames, *back, name), back[1]
+    return frames.astype(np.float32) if frames.dtype == np.float16 else frames, None
 
 
 def _step(video: Video) -> float | None:

@@ -199,41 +199,6 @@ def as_frames(array: Shaped[np.ndarray, "..."], name: str) -> Shaped[np.ndarray,
     return native if native.ndim == 4 else native[..., None]
 
 
-def load_npy(path: Path, part: Part) -> Video:
-    """Read an array file; only the frames that are asked for are loaded."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except BROKEN as error:
-        raise InputError(f"{path} can't be read as an array ({first_line(error)})") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of arrays: name it .npz")
-    return _selected(array, part, str(path))
-
-
-def load_npz(path: Path, part: Part) -> Video:
-    """Read the one array of an archive, or the one named "frames" with "fps" beside it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-            if len(names) != 1 and "frames" not in names:
-                raise InputError(
-                    f"{path} holds {len(names)} arrays ({', '.join(names[:9])}): keep one, or name "
-                    f"the video 'frames'"
-                )
-            name = "frames" if "frames" in names else names[0]
-            wanted = [name, "fps"] if name == "frames" and "fps" in names else [name]
-            for each in wanted:
-                check_member(archive, f"{each}.npy", part, path)
-        with np.load(path, allow_pickle=False) as arrays:
-            array, *rate = [arrays[each] for each in wanted]
-            fps = float(rate[0].item()) if rate else None
-    except InputError:
-        raise
-    except BROKEN as error:
-        raise InputError(f"{path} can't be read as arrays ({first_line(error)})") from error
-    return replace(_selected(array, part, str(path)), fps=fps)
-
-
 def check_member(archive: zipfile.ZipFile, member: str, part: Part, path: Path) -> None:
     """Refuse an array of an archive that is larger than a part may be."""
     # Neither the bytes that are unpacked nor the array that the header declares may be too large.
@@ -248,14 +213,6 @@ def check_member(archive: zipfile.ZipFile, member: str, part: Part, path: Path) 
             f"{path} unpacks to {size / 2**20:.1f} MiB, above the limit of "
             f"{part.limit_bytes / 2**20:.1f} MiB: save it as .npy, which is read in parts"
         )
-
-
-def _selected(array: Shaped[np.ndarray, "..."], part: Part, name: str) -> Video:
-    _refuse_unusable(array, name)
-    chosen = part.of(len(array), name)
-    part.check_bytes(len(chosen), array.shape[1:], array.itemsize, name)
-    frames = np.array(array[chosen.start : chosen.stop : chosen.step])
-    return Video(as_frames(frames, name), source=name)
 
 
 def _refuse_unusable(array: Shaped[np.ndarray, "..."], name: str) -> None:

@@ -27,7 +27,7 @@ from framefill.errors import InputError
 CODECS = {  # that only compute; "pickle", of all things, is a codec too
     *("bytes", "transpose", "blosc", "gzip", "zlib", "zstd", "bz2", "lzma", "lz4", "crc32"),
     *("crc32c", "adler32", "fletcher32", "jenkins_lookup3", "sharding_indexed", "shuffle"),
-    *("delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype", "vlen-utf8"),
+    *("delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "vlen-utf8"),
 }
 LARGEST_METADATA = 2**26  # bytes
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
