@@ -754,6 +754,19 @@ def test_a_series_keeps_its_patient_and_its_class(tmp_path):
     assert np.array_equal(image.pixel_array, array)
 
 
+def test_frames_of_another_size_have_no_spacing(tmp_path):
+    folder = series(
+        tmp_path / "a", numbers((6, 20, 30)), lambda n: upright(n, 3.0 * n), PixelSpacing=[1, 1]
+    )
+    footage = only(folder)
+    for image in rewritten(tmp_path / "same", footage):
+        assert image.PixelSpacing == [1, 1]
+    for image in rewritten(tmp_path / "new", footage, whole(footage)[:, ::2]):
+        assert image.PatientID == "P1"
+        assert "PixelSpacing" not in image
+        assert "ImagePositionPatient" not in image
+
+
 def test_a_film_stays_a_film(tmp_path):
     array = numbers((5, 20, 30, 3), "uint8")
     path = save(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from framefill.data.footage import Layout
 from framefill.data.nifti import Scale, open_nifti, write_nifti
-from framefill.data.video import Part, Video
+from framefill.data.video import Part, Stored, Video
 from framefill.errors import FillWarning, InputError
 
 EXAMPLES = Path(nibabel.__file__).parent / "tests" / "data"
@@ -456,6 +456,27 @@ def test_longer_videos_grow_along_their_axis(tmp_path):
     colors = np.zeros((3, 4, 5, 3), np.float32)
     new = nibabel.load(copied(tmp_path / "colors.nii", single, colors))
     assert new.shape == (5, 4, 1, 3, 3)
+
+
+def test_frames_of_another_size_have_another_place(tmp_path):
+    footage = only(scaled(tmp_path / "clip.nii", numbers((5, 4, 6), "int16"), 0.25, -7))
+    small = footage.take(range(6))[:, ::2]
+    new = nibabel.load(copied(tmp_path / "new.nii", footage, small))
+    assert new.shape == (5, 2, 1, 6)
+    assert np.array_equal(new.header.get_zooms()[:3], [1, 1, 1])
+    assert (new.dataobj.slope, new.dataobj.inter) == (0.25, -7)
+    assert np.array_equal(only(tmp_path / "new.nii").take(range(6)), small)
+
+
+def test_what_other_formats_stored_is_restored(tmp_path):
+    frames = numbers((3, 4, 5, 1)).astype("float32")
+    write_nifti(tmp_path / "a.nii", Video(frames, stored=Stored("int16", float("nan"))))
+    assert only(tmp_path / "a.nii").dtype == np.int16
+    frames[0, 0, 0] = np.nan
+    write_nifti(tmp_path / "b.nii", Video(frames, stored=Stored("int16", float("nan"))))
+    assert only(tmp_path / "b.nii").dtype == np.float32
+    write_nifti(tmp_path / "c.nii", Video(frames, stored=Stored("int16", -9)))
+    assert only(tmp_path / "c.nii").take([0])[0, 0, 0, 0] == -9
 
 
 def test_slices_keep_their_place_in_space(tmp_path):

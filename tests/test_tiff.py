@@ -797,6 +797,14 @@ def test_sizes_and_places_are_kept(tmp_path):
         assert new.pages.first.resolutionunit == 2
 
 
+def test_frames_of_another_size_have_other_sizes(tmp_path):
+    told = {"PhysicalSizeX": 0.2}
+    path = save(tmp_path / "a.tif", numbers((5, 20, 30)), "TYX", ome=True, metadata=told)
+    video = only(path).video(WHOLE)
+    write_tiff(tmp_path / "new.tif", replace(video, frames=video.frames[:, ::2]))
+    assert only(tmp_path / "new.tif").header.content.sizes == ()
+
+
 def test_missing_values_need_a_number(tmp_path):
     array = numbers((5, 20, 30), "int16")
     array[0, 0, 0] = -1

@@ -345,7 +345,7 @@ def _division(facts: Facts, asked: Asked) -> Iterator[Finding]:
 def _lengths(facts: Facts, asked: Asked) -> Iterator[Finding]:
     config = asked.config
     span = (config.masks.frames - 1) * asked.videos.every + 1
-    if False:
+    if asked.videos.short == "pad":
         return
     for part in ("train", "test"):
         videos = facts.of(part)
@@ -823,7 +823,7 @@ def advised(asked: Asked, findings: Sequence[Finding]) -> tuple[Config, list[Fin
     settings: dict[str, Value] = {}
     for each in findings:
         for flag, value in each.settings.items():
-            settings.setdefault(flag, value)
+            settings[flag] = value
     config = replace(asked.config, data=asked.videos)
     try:
         return _changed(config, settings), []

@@ -183,6 +183,8 @@ class Filler:
                     "the model gave values that are no numbers: try more steps, float32"
                 )
             values = config.normaliser.to_frames(filled, out.dtype)
+            if given.stored and np.dtype(given.stored.dtype).kind in "ui":
+                values = np.rint(values)  # floats only because something is missing
             if beyond.any():
                 values[:, :, beyond] = np.nan  # what no given frame shows is not made up
             out[first : first + len(values)] = values

@@ -133,8 +133,7 @@ def remembered(path: Path, find: Callable[[Path], FilmIndex]) -> FilmIndex:
     if known is not None:
         return known
     found = find(path)
-    if label == _label(path):  # the film wasn't changed meanwhile
-        _save(place, label, found)
+    _save(place, label, found)
     return found
 
 
@@ -179,7 +178,7 @@ def _index_from(arrays: dict[str, Shaped[np.ndarray, "..."]], label: str) -> Fil
     types = [(array.ndim, array.dtype.name) for array in (stamps, keys, sums)]
     if types != [(1, "int64"), (1, "int64"), (1, "uint32")] or not len(stamps) == len(sums) > 0:
         raise ValueError("no frames")
-    if len(keys) and (keys[0] < 0 or keys[-1] >= len(stamps) or (np.diff(keys) <= 0).any()):
+    if len(keys) and (keys.min() < 0 or keys.max() >= len(stamps)):
         raise ValueError("no keyframes")
     return FilmIndex(kind, rate or None, tick, stamps, keys, sums)
 

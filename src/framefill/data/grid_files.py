@@ -91,6 +91,8 @@ class GridSource:
 
 
 def _opened(path: Path) -> GridFile:
+    if path.suffix.lower() == ".zarr" and not path.is_dir():
+        raise InputError(f"{path} is a file, and Zarr stores are folders: unpack it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of files that aren't part of the format, and such
         return _opened_zarr(path) if path.is_dir() else _opened_netcdf(path)

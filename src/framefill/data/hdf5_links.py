@@ -10,7 +10,7 @@ from framefill.errors import InputError
 if TYPE_CHECKING:
     import h5py
 
-MOST_OBJECTS = 100_000
+MOST_OBJECTS = 10_000
 MOST_BESIDE = 1000  # objects of one group
 AWAY = "which framefill doesn't follow: copy the data into one file (h5repack, or h5py)"
 
@@ -68,8 +68,8 @@ def dataset_at(file: "h5py.File", name: str) -> Found | None:
     import h5py
 
     group: h5py.Group = file
-    *groups, last = name.strip("/").split("/")
-    for key in (*groups, last):
+    name = name.strip("/")
+    for key in name.split("/"):
         if not key or not isinstance(group, h5py.Group):
             return None
         if not group.id.links.exists(_encoded(key)):

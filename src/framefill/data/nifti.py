@@ -239,9 +239,10 @@ def write_nifti(path: Path, video: Video) -> None:
 
     The header of a NIfTI source is kept (orientation, sizes, units, dtype, slope and intercept, not
     its extensions, which may tell of the old length); it describes the first slice of that source.
-    Of a source whose frames had another size, dtype, slope and intercept are kept. Otherwise x are columns, y rows and t frames; three channels of uint8 become colors, others a
-    fifth axis. Values that came from the file get the stored numbers that they had. float16 becomes
-    float32, since NIfTI has no such numbers.
+    If its frames had another size, only dtype, slope and intercept are kept. Without a source x are
+    columns, y rows and t frames; three channels of uint8 become colors, others a fifth axis. Values
+    that came from the file get the stored numbers that they had. float16 becomes float32, since
+    NIfTI has no such numbers.
 
     Raises:
         InputError: nibabel isn't installed, or integers have no number for missing values.

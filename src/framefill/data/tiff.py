@@ -248,8 +248,9 @@ def write_tiff(path: Path, video: Video) -> None:
     """Write a video as an OME-TIFF, or as an ImageJ hyperstack if it came from one.
 
     Compressed without losses; BigTIFF from 4 GiB on. Times, names of channels, the unit of values
-    and what a TIFF source of the same size says of lengths and places are kept. Floats that were integers in the
-    source, because some are missing, become those. float16 becomes float32, which OME has.
+    and, for frames of the same size, what a TIFF source says of lengths and places are kept. Floats
+    that were integers in the source, because some are missing, become those. float16 becomes
+    float32, which OME has.
 
     Raises:
         InputError: tifffile isn't installed, or integers have no number for missing values.
