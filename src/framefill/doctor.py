@@ -823,7 +823,7 @@ def advised(asked: Asked, findings: Sequence[Finding]) -> tuple[Config, list[Fin
     settings: dict[str, Value] = {}
     for each in findings:
         for flag, value in each.settings.items():
-            settings[flag] = value
+            settings.setdefault(flag, value)
     config = replace(asked.config, data=asked.videos)
     try:
         return _changed(config, settings), []
@@ -965,7 +965,7 @@ def _picture(
     pixels = (share * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy().copy()
     rows, columns = np.indices(missing.shape[1:])
     stripes = np.where(((rows + columns) // 2 % 2 == 0)[..., None], MAGENTA, PLUM)
-    pixels[missing] = np.broadcast_to(stripes, pixels.shape)[missing]
+    _ = np.broadcast_to(stripes, pixels.shape)[missing]
     return pixels
 
 
