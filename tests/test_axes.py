@@ -401,14 +401,15 @@ def test_dates_come_back(nanoseconds, unit, since):
 
 def test_numbers_of_a_file_stay_as_they_were():
     units = units_of("days since 1900-01-01", "standard")
-    numbers = np.array([37621.0416666667, 37621.0833333333, 37621.125])
+    numbers = np.array([1 / 7, 2 / 7, 3 / 7])  # of which nanoseconds are less than all digits
     known = decoded(numbers, units)
-    new = known[1] + (known[1] - known[0])
+    assert not np.array_equal(encoded(known, units), numbers)
+    new = known[2] + (known[1] - known[0])
     found = restored(np.array([known[1], new, known[0]]), units, numbers, known)
     assert found is not None
     assert found[0] == numbers[1]
     assert found[2] == numbers[0]
-    assert found[1] == pytest.approx(37621.125, abs=1e-9)
+    assert found[1] == pytest.approx(4 / 7, abs=1e-12)
 
 
 def test_whole_hours_stay_integers_and_halves_become_floats():

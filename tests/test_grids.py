@@ -379,6 +379,33 @@ def test_times_and_their_units(tmp_path, suffix, numbers, attributes, expected):
     assert written.dtype == numbers.dtype
 
 
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"scale_factor": 0.5, "add_offset": 1.0},
+        {"_FillValue": np.int16(6)},  # which would make the third time a missing one
+        {"_FillValue": np.int16(-1)},
+    ],
+)
+def test_times_can_be_packed(tmp_path, suffix, attributes):
+    attributes = {"units": "hours since 2020-01-01", **attributes}
+    dataset = xr.Dataset(
+        {"a": (("time", "y", "x"), noise(3, 4, 6))},
+        {"time": ("time", np.array([0, 2, 6], "int16"), attributes)},
+    )
+    path = save(dataset, tmp_path / f"a{suffix}")
+    expected = load(path)["time"].values.astype("datetime64[ns]")
+    footage = only(path)
+    written = load(again(path, footage.video(ALL)))["time"].values
+    if attributes.get("_FillValue") == 6:
+        assert footage.times is not None
+        assert np.isnan(footage.times).tolist() == [False, False, True]
+    else:
+        assert np.array_equal(footage.times, expected)
+        assert np.array_equal(written, expected)
+
+
 def test_years_of_other_calendars_have_365_days(tmp_path):
     cftime = pytest.importorskip("cftime")
     times = [cftime.DatetimeNoLeap(2000, 2, 28 + day // 2, 12 * (day % 2)) for day in range(2)]

@@ -427,6 +427,14 @@ def test_more_frames_in_the_units_of_the_file(tmp_path):
         assert file["a"].shape == (4, 4, 5)
 
 
+@pytest.mark.parametrize("fps", [6.0, None])
+def test_the_rate_is_that_of_the_video(tmp_path, fps):
+    write_hdf5(tmp_path / "a.h5", Video(noise(3, 4, 5, 1), fps=25.0))
+    video = only(tmp_path / "a.h5").video(ALL)
+    with h5py.File(again(tmp_path / "a.h5", replace(video, fps=fps))) as file:
+        assert file["frames"].attrs.get("fps") == fps
+
+
 def test_one_of_several_videos(tmp_path):
     path = tmp_path / "a.h5"
     frames = noise(2, 3, 4, 5)

@@ -29,7 +29,7 @@ from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
 from framefill.run import train as run_training
 from framefill.settings import Settings
-from framefill.stock import data
+from framefill.stock import data, doctor, pack
 from framefill.verbs import fill, generate, interpolate, predict, rewind, upsample
 
 
@@ -211,7 +211,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
         generate,
         plan,
         recipes,
+        doctor,
         data,
+        pack,
         convert,
         evaluate,
     )

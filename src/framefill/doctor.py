@@ -965,7 +965,7 @@ def _picture(
     pixels = (share * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy().copy()
     rows, columns = np.indices(missing.shape[1:])
     stripes = np.where(((rows + columns) // 2 % 2 == 0)[..., None], MAGENTA, PLUM)
-    _ = np.broadcast_to(stripes, pixels.shape)[missing]
+    pixels[missing] = np.broadcast_to(stripes, pixels.shape)[missing]
     return pixels
 
 
@@ -1044,7 +1044,7 @@ def judge_speed(speed: Speed, asked: Asked, config: Config) -> Iterator[Finding]
         )
         return
     reading = speed.clips_per_second * max(1, config.workers)
-    if reading >= speed.needed:
+    if reading <= speed.needed:
         return
     workers = math.ceil(1.2 * speed.needed / speed.clips_per_second)
     processors = os.cpu_count() or 1

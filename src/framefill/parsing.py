@@ -45,13 +45,27 @@ def parse_command(commands: Mapping[str, Command], arguments: list[str]) -> Call
     command, words = commands[arguments[0]], _joined(arguments[1:])
     if arguments[0] == "data" and words and words[0] not in HELP:
         words = [word for word in words if word not in HELP]  # NAME --help is NAME's own help
-    if "config" in inspect.signature(command).parameters and words and words[0] not in HELP:
+    parameters = inspect.signature(command).parameters
+    if "config" in parameters and "recipe" in parameters and arguments[0] != "train":
+        named = _value_of("--recipe", words) or parameters["recipe"].default
+        command = partial(command, config=named_config(named))
+    elif "config" in parameters and words and words[0] not in HELP:
         if words[0].startswith("-"):
             raise InputError(
                 f"name the recipe first: framefill {arguments[0]} RECIPE {words[0]} ..."
             )
         command = partial(command, config=named_config(words[0]))
     return _parse(command, arguments[0], words)
+
+
+def _value_of(flag: str, words: list[str]) -> str:
+    """Return the value of a flag, written in either way; "" without it."""
+    for place, word in enumerate(words):
+        if word == flag and place + 1 < len(words):
+            return words[place + 1]
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+    return ""
 
 
 def _joined(words: list[str]) -> list[str]:
