@@ -259,6 +259,22 @@ def test_slices_stand_along_their_normal(tmp_path):
     assert (footage.times, footage.fps) == (None, None)
 
 
+def test_slices_that_look_in_several_directions_are_no_stack(tmp_path):
+    array = numbers((3, 20, 30))
+    directions = [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 1]]
+
+    def told(number: int) -> dict[str, object]:
+        where = [0, 0, -5.0 * number]
+        return {
+            "ImageOrientationPatient": directions[number],
+            "ImagePositionPatient": where,
+            **plan(number),
+        }
+
+    footage = only(series(tmp_path / "series", array, told))
+    assert np.array_equal(whole(footage)[..., 0], array)
+
+
 def test_places_that_repeat_are_videos(tmp_path):
     array = numbers((3, 4, 20, 30))  # places, then times
     (tmp_path / "series").mkdir()

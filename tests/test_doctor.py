@@ -17,9 +17,9 @@ from PIL import Image
 from rich.console import Console
 from test_examine import EVERYTHING, SHARED, folder_of, moving, sane
 
-from framefill.cli import COMMANDS, main
+from framefill.cli import main
 from framefill.config import Config
-from framefill.data.examine import examine, gather
+from framefill.data.examine import Shared, examine, gather
 from framefill.data.videos import VideosConfig
 from framefill.data.write import write
 from framefill.doctor import (
@@ -247,6 +247,17 @@ def test_gray_frames_that_are_stored_as_rgb(tmp_path: Path) -> None:
     assert advised(asked, [found])[0].data.channels == 1
 
 
+def test_of_advice_that_differs_the_first_counts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    gray = [rng.integers(0, 256, (12, 30, 41, 1), np.uint8).repeat(3, axis=3) for _ in "ab"]
+    root = folder_of(tmp_path / "d", {"train/a": gray[0], "test/b": gray[1]})
+    asked = asked_of(root, height=64, width=64, channels=3)
+    assert {each.settings.get("data.fit") for each in findings_of(asked)} == {"pad", "crop"}
+    data = advised(asked, findings_of(asked))[0].data
+    assert (data.fit, data.height, data.width, data.channels) == ("pad", 32, 44, 1)
+    assert run(command_for(asked), tmp_path / "run") == 0
+
+
 def test_color_is_not_taken_for_gray(tmp_path: Path) -> None:
     videos = {"train/a": moving(channels=3), "test/b": moving(seed=1, channels=3)}
     assert findings_of(asked_of(folder_of(tmp_path, videos), channels=3)) == []
@@ -469,6 +480,19 @@ def test_copies_in_training_and_copies_in_test(tmp_path: Path) -> None:
     )
 
 
+def test_a_few_frames_that_are_alike_may_be_chance(tmp_path: Path) -> None:
+    asked = asked_of(sane(tmp_path))
+    facts = examine(gather(asked.videos), asked.videos, EVERYTHING)
+
+    def said(equal: int, near: int) -> list[str]:
+        shared = [Shared("test", "train", equal, near, 100)]
+        return [each.weight for each in diagnose(replace(facts, shared=shared), asked)]
+
+    assert said(0, 2) == []
+    assert said(1, 1) == ["note"]
+    assert said(0, 20) == said(20, 20) == ["harms"]
+
+
 def test_classes_that_are_only_in_the_test(tmp_path: Path) -> None:
     names = ("train/run_1", "train/walk_1", "test/run_2")
     root = folder_of(tmp_path, {name: moving(seed=i) for i, name in enumerate(names)})
@@ -606,19 +630,43 @@ def test_data_that_is_read_too_slowly(tmp_path: Path, monkeypatch: pytest.Monkey
     (pack,) = judge_speed(speed(0.1, 1), asked, asked.config)
     assert pack.subject == "speed"
     first, train = commands(asked, asked.config, [pack])
-    assert first == f"framefill pack {tmp_path} --out {tmp_path}.pack"
-    assert f"--data {tmp_path}.pack" in train
+    size = "--data.height 16 --data.width 16 --data.channels 1"
+    store = f"{tmp_path}-packed"
+    assert first == f"framefill pack {tmp_path} --out {store} --recipe small-st {size}"
+    assert f"--data {store} " in train
     (memory,) = judge_speed(speed(9, math.inf), asked, asked.config)
     assert memory.settings == {"optim.microbatch": 2}
 
 
-@pytest.mark.skipif("pack" not in COMMANDS, reason="there is no pack command")
-def test_the_pack_command_works(tmp_path: Path) -> None:
-    asked = asked_of(sane(tmp_path / "d"))
+def test_the_commands_that_pack_and_train_work(tmp_path: Path) -> None:
+    videos = {name: moving(seed=i, size=20) for i, name in enumerate(("train/a", "test/b"))}
+    asked = asked_of(folder_of(tmp_path / "d", videos), fit="crop", every=2, short="pad")
     slow = Finding(subject="speed", weight="harms", text="slow")
     pack, train = commands(asked, asked.config, [slow])
     assert main(shlex.split(pack)[1:]) == 0
+    assert "--data.fit" not in train
+    assert "--data.every 2" in train
     assert run(train, tmp_path / "run") == 0
+    packed = replace(asked, data=tmp_path / "d-packed")
+    (found,) = judge_speed(speed(0.001, 1), packed, asked.config)
+    assert found.weight == "note"
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = sane(tmp_path / "d", floats=moving().astype(np.float32))
+    words = ["doctor", str(root), "--data.channels=1", "--network.width=8", "--optim.batch=2"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    line = capsys.readouterr().out.splitlines()[-1].strip()
+    again = shlex.split(line)
+    assert again[:2] == ["framefill", "doctor"]
+    (root / "train" / "floats.npy").unlink()
+    again[again.index("--out") + 1] = str(tmp_path / "again")
+    assert main(again[1:]) == 0
+    train = capsys.readouterr().out.splitlines()[-1].strip()
+    assert run(train, tmp_path / "run") == 0
+    (tmp_path / "empty").mkdir()
+    assert main(["doctor", str(tmp_path / "empty"), "--out", str(tmp_path / "none")]) == 2
+    assert "holds no videos" in capsys.readouterr().err
 
 
 def test_the_row_that_is_filled_is_one_that_training_shows() -> None:

@@ -198,6 +198,12 @@ def test_frames_that_stand_still_now_and_then_are_no_repeats(tmp_path: Path) -> 
     assert (facts.repeats, facts.still, facts.pairs) == (1, 3, 7)
 
 
+def test_rows_of_different_lengths_are_no_repeats(tmp_path: Path) -> None:
+    places = [0, 1, 1, 2, 2, 2, 3, 3, 4]
+    (facts,) = facts_of(folder_of(tmp_path, {"train/a": moving()[places]})).videos
+    assert (facts.repeats, facts.still) == (1, 4)
+
+
 def test_videos_with_the_same_frames(tmp_path: Path) -> None:
     root = sane(tmp_path, copy=moving(seed=1), shorter=moving(seed=1)[:-1])
     (names,) = facts_of(root).copies

@@ -302,6 +302,24 @@ def test_conditions_of_each_member(tmp_path):
     assert one.tracks["act"].reader([0, 2]).ravel().tolist() == [1, 5]
 
 
+@pytest.mark.parametrize("suffix", KINDS)
+def test_coordinates_are_no_frames(tmp_path, suffix):
+    dataset = weather().assign_coords(depth=(("time", "lat", "lon"), noise(5, 4, 6)))
+    assert only(save(dataset, tmp_path / f"a{suffix}")).name.endswith(": t2m")
+
+
+def test_coordinates_keep_their_dtypes(tmp_path):
+    coordinates = {"y": np.arange(3, dtype="float16"), "x": np.arange(4, dtype="uint8")}
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    for name, values in coordinates.items():
+        group.create_array(name, data=values, dimension_names=(name,))
+    group.create_array("a", data=noise(2, 3, 4), dimension_names=("time", "y", "x"))
+    written = zarr.open_group(again(tmp_path / "a.zarr", only(tmp_path / "a.zarr").video(ALL)))
+    for name, values in coordinates.items():
+        assert written[name][...].dtype == values.dtype
+        assert np.array_equal(written[name][...], values)
+
+
 def test_coordinates_tell_what_dimensions_are(tmp_path):
     dataset = xr.Dataset(
         {"a": (("n", "p", "q"), noise(3, 4, 5))},

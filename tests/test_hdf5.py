@@ -125,6 +125,12 @@ def test_times_may_lie_beside(tmp_path, name):
     assert np.array_equal(only(tmp_path / "a.h5").times, [0.5, 1.0, 1.5, 3.0])
 
 
+def test_other_things_called_time_are_no_times(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["clip"], file["time"], file["times"] = noise(3, 5, 6), ["a", "b", "c"], [1.0, 2.0]
+    assert only(tmp_path / "a.h5").times is None
+
+
 def test_units_rate_and_missing_values(tmp_path):
     frames = np.array([[[0, 1], [2, 65535]]], np.uint16)
     with h5py.File(tmp_path / "a.h5", "w") as file:

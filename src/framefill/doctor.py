@@ -73,6 +73,9 @@ SHEET_CLIPS, TRIED_CLIPS = 4, 16
 SPEED_SECONDS = 4.0  # spent on measuring how fast clips are read, and as long for a whole batch
 FEW_STEPS, MOST_STEPS = 200, 20_000
 OVERFIT_BATCH, OVERFIT_EVALUATIONS = 4, 20
+IN_STORE = (  # settings of the data that have no meaning for a packed store
+    *("fit", "resize", "fps", "variables", "axes", "missing", "benchmark", "split", "holdout"),
+)
 MAGENTA, PLUM = (255, 0, 255), (110, 0, 110)  # hatching of what is missing
 
 
@@ -723,7 +726,7 @@ def _copies(facts: Facts, asked: Asked) -> Iterator[Finding]:
             text=f"the same frames: {_some(names, facts)}"
             + ("" if len(parts) == 1 else "; what is tested on must not be trained on"),
         )
-    leaks = [each for each in facts.shared if each.equal or True]
+    leaks = [each for each in facts.shared if each.equal or each.near > 0.1 * each.compared]
     for each in leaks[:NAMED]:
         yield Finding(
             subject="leak",
@@ -852,10 +855,15 @@ def commands(asked: Asked, config: Config, findings: Sequence[Finding]) -> list[
         aside = Path(f"{asked.data}-left-out") / folder.relative_to(asked.data)
         lines.append(shlex.join(["mkdir", "-p", str(aside)]))
         lines.append(shlex.join(["mv", "-n", *names, str(aside)]))
+    videos = asked.without_path(config)
     if any(each.subject == "speed" for each in findings):
-        data = f"{asked.data}.pack"
-        lines.append(shlex.join(["framefill", "pack", str(asked.data), "--out", data]))
-    flags = _flags(asked.plain, replace(config, data=asked.without_path(config)), "--")
+        data = f"{asked.data}-packed"
+        size = _flags(asked.plain.data, videos, "--data.")
+        pack = ["framefill", "pack", str(asked.data), "--out", data, "--recipe", asked.recipe]
+        lines.append(shlex.join([*pack, *size]))
+        done = {name: getattr(asked.plain.data, name) for name in IN_STORE}
+        videos = replace(videos, **done)
+    flags = _flags(asked.plain, replace(config, data=videos), "--")
     if needs_hands(findings):
         again = ["framefill", "doctor", data, "--recipe", asked.recipe, "--out", "doctor-2"]
         return [*lines, shlex.join([*again, *flags])]
@@ -1054,7 +1062,7 @@ def judge_speed(speed: Speed, asked: Asked, config: Config) -> Iterator[Finding]
     )
     if workers < processors:
         yield Finding(subject="workers", weight="harms", text=text, settings={"workers": workers})
-    elif asked.data.suffix == ".pack":
+    elif asked.data.suffix == ".pack" or any(asked.data.glob("*.pack")):
         yield Finding(
             subject="workers", weight="note", text=text, settings={"workers": processors - 1}
         )

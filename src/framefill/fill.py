@@ -149,7 +149,7 @@ class Filler:
         absent, target = (
             row.format("".join(letter if gone else "K" for gone in missing)) for letter in "-T"
         )
-        if can_fill(absent, self.model.config.masks) or not missing.any():
+        if not missing.any() or can_fill(absent, self.model.config.masks):
             return given, absent
         return _of_frames(given, np.flatnonzero(~missing)), target
 

@@ -94,9 +94,9 @@ class Model:
         """
         if self.config.network_classes == 0:
             return self
-        if any(number is None for number in numbers):
-            self.config.class_number(None)  # refuses
-        return replace(self, told=replace(self.told, classes=torch.tensor(numbers)))
+        # Without a class it is none, or refused.
+        known = [self.config.class_number(None) if n is None else n for n in numbers]
+        return replace(self, told=replace(self.told, classes=torch.tensor(known)))
 
     def given(self, conditions: Mapping[str, Shaped[np.ndarray, "..."]], frames: int) -> "Model":
         """Return the model for videos with these conditions.

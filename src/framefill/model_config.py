@@ -18,6 +18,7 @@ from framefill.schedule import Schedule
 from framefill.serialise import register_union
 
 MAX_SIDE = 8192  # pixels
+NO_CLASS = -1  # what a network is told of a clip whose class is hidden
 
 SamplerConfig = Ddpm | Ddim | DpmSolver2M | Pndm
 
@@ -109,6 +110,8 @@ class ModelConfig:
     def class_number(self, label: str | int | None) -> int | None:
         """Return the number of a class by its name or number; None for networks without classes.
 
+        Without a label it is -1, no class, for networks that were trained so.
+
         Raises:
             InputError: there is no such class, or a label is missing or not called for.
         """
@@ -116,6 +119,9 @@ class ModelConfig:
             if label is not None:
                 raise InputError(f"label {label!r}: this model was trained without classes")
             return None
+        spare = isinstance(self.network, SpaceTimeConfig) and self.network.class_dropout > 0
+        if label is None and spare:
+            return NO_CLASS
         known = ", ".join(self.classes[:20]) or f"the numbers 0..{self.network_classes - 1}"
         if label is None:
             raise InputError(f"this model was trained with classes: give a label out of {known}")

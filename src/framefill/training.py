@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import nn
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
@@ -19,6 +19,8 @@ from framefill.device import autocast
 from framefill.errors import InputError
 from framefill.gaps import without_gaps
 from framefill.importance import LossHistory
+from framefill.model_config import NO_CLASS
+from framefill.nn.config import SpaceTimeConfig
 from framefill.nn.denoisers import telling
 from framefill.nn.unet import UNet
 from framefill.randomness import generator_for, seed_of
@@ -208,7 +210,7 @@ def _step(
         each.name: in_model_range(each, batch.conditions[each.name]) for each in config.conditions
     }
     conditions = hidden(conditions, config.conditions, generator)
-    told = Told(valid, batch.classes, conditions)
+    told = Told(valid, _classes(config, batch, generator), conditions)
     rows = torch.ones(len(clip), dtype=torch.bool)
     if valid is not None:
         targets = valid & having(roles, Role.TARGET)
@@ -219,6 +221,16 @@ def _step(
         config, state, clip.to(device), roles.to(device), told.to(device), rows, generator
     )
     return state.descend(parts, config.optim, clips=int(rows.sum()), skipped=int((~rows).sum()))
+
+
+def _classes(
+    config: Config, batch: Batch, generator: torch.Generator
+) -> Int64[torch.Tensor, " b"] | None:
+    """Return the classes of a batch, some of them hidden if the network is trained without too."""
+    if batch.classes is None or not isinstance(config.network, SpaceTimeConfig):
+        return batch.classes
+    dropped = torch.rand(len(batch.classes), generator=generator) < config.network.class_dropout
+    return batch.classes.masked_fill(dropped, NO_CLASS)
 
 
 def _losses(

@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Shaped
@@ -172,7 +172,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> tuple[_Header, str]:
     size = archive.getinfo(name + SUFFIX).file_size
     if size <= LARGEST + 2**16:
         with archive.open(name + SUFFIX) as file:
-            header = _Header.of(file)
+            header = _Header.of(cast(BufferedIOBase, file))
         size = max(size, header.size)
     if size <= LARGEST + 2**16:
         return header, ""

@@ -224,7 +224,7 @@ def runs_of(places: Sequence[int]) -> list[slice | None]:
     """Return the slices, of one step each, that ascending places are made of.
 
     >>> runs_of([0, 2, 4, 4, 9])
-    [slice(0, 5, 2), slice(4, 5, 1), slice(9, 10, 1)]
+    [slice(0, 5, 2), slice(4, 10, 5)]
     """
     runs: list[slice | None] = []
     start = 0

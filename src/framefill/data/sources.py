@@ -8,7 +8,7 @@ from PIL import Image
 from framefill.data.films import open_film
 from framefill.data.footage import Footage, Layout
 from framefill.data.natural import natural
-from framefill.data.pictures import open_folder, open_pages
+from framefill.data.pictures import open_folder, open_pages, pillow_reads
 from framefill.data.video import BROKEN
 
 
@@ -31,7 +31,7 @@ def scans(path: Path, layout: Layout) -> list[Footage]:
     if find_spec("tifffile") is None:
         return images(path, layout)
     files = sorted(_own_files(path), key=natural) if path.is_dir() else [path]
-    if not files or _painted(files[0]):
+    if not files or (_painted(files[0]) and pillow_reads(files[0])):
         return images(path, layout)
     from framefill.data.tiff import open_tiff, open_tiff_folder
 

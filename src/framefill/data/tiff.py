@@ -721,10 +721,7 @@ def _unpacked(packed: bytes, compression: int, size: int) -> bytes:
         return _unpacked_lzw(packed, size)
     if compression == 34925:
         return lzma.LZMADecompressor(memlimit=2**28).decompress(packed, size)
-    inflate = zlib.decompressobj()
-    raw = inflate.decompress(packed, size)
-    inflate.decompress(inflate.unconsumed_tail, 1)  # reaches the checksum
-    return raw
+    return zlib.decompressobj().decompress(packed, size)
 
 
 def _unpacked_lzw(packed: bytes, size: int) -> bytes:

@@ -44,6 +44,8 @@ class SpaceTimeConfig:
     """Side of the pixel patches that are folded into channels."""
     classes: int = 0
     """Number of class labels, or 0."""
+    class_dropout: float = 0.1
+    """Share of the training clips whose class is hidden, so that the model works without it too."""
 
     def __post_init__(self) -> None:
         for name in ("attention", "temporal_attention"):
@@ -61,6 +63,8 @@ class SpaceTimeConfig:
         )
         attends = (*self.attention, *self.temporal_attention)
         check_head_width(self.width, self.multipliers, attends, self.head_width)
+        if not 0 <= self.class_dropout < 1:
+            raise InputError(f"class_dropout {self.class_dropout} must be at least 0 and below 1")
         if self.patch < 1 or self.classes < 0:
             raise InputError(
                 f"patch {self.patch} must be at least 1 and classes {self.classes} at least 0"
