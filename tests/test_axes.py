@@ -148,6 +148,13 @@ def test_a_missing_value_that_float32_rounds_is_found():
     assert np.isnan(ArrayReader(Held(array), plane)([0])).all()
 
 
+def test_long_integers_are_compared_as_stored():
+    array = np.array([[[2**53, 2**53 + 1]]], np.int64)
+    plane, stored = plane_of(array.dtype, "fhw", 2**53 + 1, "a")
+    assert stored == Stored("int64", 2**53 + 1)
+    assert np.isnan(ArrayReader(Held(array), plane)([0])).ravel().tolist() == [False, True]
+
+
 def test_empty_arrays_and_too_many_videos_are_refused(tmp_path):
     plane, _ = plane_of(np.dtype("u1"), "vfhw", None, "a")
     with pytest.raises(InputError, match="which holds nothing"):

@@ -22,25 +22,12 @@ from framefill.config import Config
 from framefill.data.examine import Shared, examine, gather
 from framefill.data.videos import VideosConfig
 from framefill.data.write import write
-from framefill.doctor import (
-    MAGENTA,
-    Asked,
-    Finding,
-    Overfit,
-    Report,
-    Speed,
-    _verdict,
-    advised,
-    commands,
-    diagnose,
-    doctor,
-    judge_speed,
-    overfit_clip,
-    prepared,
-    print_report,
-    sheet_rows,
-    usual_row,
-)
+from framefill.doctor import Asked, Finding, Overfit, Report, Speed, doctor, print_report
+from framefill.doctor.advice import advised, commands
+from framefill.doctor.diagnosis import diagnose
+from framefill.doctor.looks import MAGENTA, prepared, sheet_rows
+from framefill.doctor.overfit import overfit_clip, usual_row, verdict_on
+from framefill.doctor.speed import judge_speed
 from framefill.errors import InputError
 from framefill.masks import BlockMasks, RandomMasks
 from framefill.nn.config import SpaceTimeConfig
@@ -717,7 +704,7 @@ def test_verdicts(
         baselines={"copy last": 10.0, "linear": best},
         verdict="learned",
     )
-    assert _verdict(found) == verdict
+    assert verdict_on(found) == verdict
 
 
 def flickering(seed: int) -> np.ndarray:

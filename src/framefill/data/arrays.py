@@ -158,7 +158,6 @@ def _entry(archive: zipfile.ZipFile, name: str, path: Path) -> Entry:
         names=(),
         attributes={},
         source=NpzSource(path, name),
-        beside=name in (RATE, TIMES),
         refused=refused,
     )
 

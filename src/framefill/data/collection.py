@@ -71,15 +71,20 @@ class Place:
         if own := _parts(self.path):
             if part not in own:
                 raise InputError(f"{self.path} has {min(own)} and no {part}: {LAYOUT}")
-            return self._opened(own[part]), ""
-        return self._held_out(self._opened([self.path]), part)
+            return self.opened(own[part]), ""
+        return self._held_out(self.opened([self.path]), part)
 
     def _benchmark(self) -> Benchmark | None:
         if self.benchmark == "none":
             return None
         return recognised(self.path) if self.benchmark == "auto" else BENCHMARKS[self.benchmark]
 
-    def _opened(self, roots: list[Path]) -> list[Footage]:
+    def opened(self, roots: list[Path]) -> list[Footage]:
+        """Open the videos at or below some paths.
+
+        Raises:
+            InputError: there are none, or one can't be opened.
+        """
         paths = [path for root in roots for path in find_videos(root)]
         shown = _with_progress(paths) if len(paths) >= MANY else paths
         return [

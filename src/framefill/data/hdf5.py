@@ -14,7 +14,6 @@ from framefill.data.hdf5_files import (
     attributes_of,
     dims_of,
     hdf5_file,
-    is_scale,
     need_h5py,
     own_dataset,
     scales_of,
@@ -112,7 +111,6 @@ def _entry(path: Path, found: Found, scales: Scales) -> Entry:
         names=names if any(names) else (),
         attributes=attributes_of(dataset),
         source=Hdf5Source(path, name),
-        beside=is_scale(dataset),
         refused=found.trouble,
     )
 
