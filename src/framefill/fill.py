@@ -27,6 +27,7 @@ from framefill.nn.config import SpaceTimeConfig
 from framefill.planning import can_fill
 from framefill.randomness import generator_for
 from framefill.roles import check_row
+from framefill.rows import kept_frames, missing_frames, of_frames, row_of, whole
 from framefill.settings import Options, Settings
 from framefill.types import Clip
 
@@ -80,14 +81,14 @@ class Filler:
 
         The frame rate stays, so the result plays in slow motion; see `upsample` for the other.
         """
-        given = _whole(to_video(video), "interpolation")
+        given = whole(to_video(video), "interpolation")
         gap = "T" * _count(between, "between")
         row = gap.join("K" * len(given.frames))
         return self._fill(given, row, options)
 
     def upsample(self, video: Source, factor: int, **options: Unpack[Options]) -> Filled:
         """Multiply the frame rate of a video: fill in factor - 1 frames between each two."""
-        given = _whole(to_video(video), "upsampling")
+        given = whole(to_video(video), "upsampling")
         if factor < 2:
             raise InputError(f"factor {factor} leaves nothing to fill: use 2 or more")
         row = ("T" * (factor - 1)).join("K" * len(given.frames))
@@ -116,7 +117,7 @@ class Filler:
             raise InputError("known and roles say the same in two ways: give one of them")
         if known is None and roles is None:
             given = even(given)
-        row = _row_of(given, known) if roles is None else roles
+        row = row_of(given, known) if roles is None else roles
         if len(row) != len(given.frames):
             raise InputError(
                 f"{len(row)} roles for a video of {len(given.frames)} frames: one each"
@@ -145,13 +146,13 @@ class Filler:
 
         A model that can't do without them fills the missing ones too.
         """
-        missing = _missing(given)
+        missing = missing_frames(given)
         absent, target = (
             row.format("".join(letter if gone else "K" for gone in missing)) for letter in "-T"
         )
         if not missing.any() or can_fill(absent, self.model.config.masks):
             return given, absent
-        return _of_frames(given, np.flatnonzero(~missing)), target
+        return of_frames(given, np.flatnonzero(~missing)), target
 
     def _fill(self, given: Video, row: str, options: Options) -> Filled:
         """Fill a row, of whose K frames `given` holds the values in order.
@@ -308,68 +309,3 @@ def _count(number: int, name: str) -> int:
     if not 1 <= number <= MAX_FRAMES:
         raise InputError(f"{name} {number}: use 1 to {MAX_FRAMES}")
     return number
-
-
-def kept_frames(row: str, count: int, *, every: str = "K") -> list[int]:
-    """Return which of a video's `count` frames are the K frames of a row.
-
-    The video has as many frames as the row, or lacks those that are to be filled.
-    """
-    if count == len(row):
-        return [i for i, letter in enumerate(row) if letter in every]
-    own = [letter for letter in row if letter != "T"]
-    return [i for i, letter in enumerate(own) if letter in every]
-
-
-def _of_frames(given: Video, places: Shaped[np.ndarray, " k"]) -> Video:
-    """Return some of the frames of a video, with what goes along with them."""
-    return replace(
-        given,
-        frames=given.frames[places],
-        times=None if given.times is None else given.times[places],
-        conditions={
-            name: values if values.ndim == 3 else values[places]
-            for name, values in given.conditions.items()
-        },
-    )
-
-
-def _missing(given: Video) -> Shaped[np.ndarray, " f"]:
-    if given.frames.dtype.kind != "f":
-        return np.zeros(len(given.frames), bool)
-    return np.isnan(given.frames).reshape(len(given.frames), -1).all(axis=1)
-
-
-def _whole(given: Video, verb: str) -> Video:
-    """Refuse a video with less than two frames, or with missing ones."""
-    if len(given.frames) < 2:
-        raise InputError(f"{verb} needs at least 2 frames, but the video has 1")
-    if _missing(given).any() or len(even(given).frames) != len(given.frames):
-        raise InputError(f"{verb} needs a video without missing frames: fill them first")
-    return given
-
-
-def _row_of(given: Video, known: Sequence[int] | None) -> str:
-    """Return the roles of a video whose known frames are listed, or marked by the lack of NaN."""
-    total = len(given.frames)
-    if known is None:
-        if not np.issubdtype(given.frames.dtype, np.floating):
-            raise InputError(
-                f"all frames are {given.frames.dtype}, which has no NaN: say which ones are known"
-            )
-        missing = _missing(given)
-        if not missing.any():
-            raise InputError("no frame is NaN throughout, so there is nothing to fill: give known")
-        return "".join("T" if is_missing else "K" for is_missing in missing)
-    if wrong := [i for i in known if isinstance(i, bool | np.bool_) or i != int(i)]:
-        raise InputError(
-            f"known frame {wrong[0]}: give the positions of the frames, as whole numbers"
-        )
-    if outside := [i for i in known if not 0 <= i < total]:
-        raise InputError(
-            f"known frame {outside[0]} of a video of {total} frames: use 0..{total - 1}"
-        )
-    row = "".join("K" if i in set(known) else "T" for i in range(total))
-    if "T" not in row:
-        raise InputError(f"all {total} frames are known, so there is nothing to fill")
-    return row

@@ -1,8 +1,6 @@
 """All that is wrong with data."""
 
-from framefill.data.examine import (
-    Facts,
-)
+from framefill.data.examine import Facts
 from framefill.doctor.asked import Asked
 from framefill.doctor.findings_shapes import judge_channels, judge_dtypes, judge_sizes
 from framefill.doctor.findings_times import judge_stills, judge_times

@@ -4,11 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from framefill.data.examine import (
-    Look,
-    examine,
-    gather,
-)
+from framefill.data.examine import Look, examine, gather
 from framefill.data.sheet import save_sheet
 from framefill.device import choose_device
 from framefill.doctor.advice import advised, commands

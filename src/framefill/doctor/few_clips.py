@@ -7,7 +7,7 @@ from framefill.data.own import OwnClips, OwnConfig
 from framefill.data.sample import Sample
 
 STREAM_DOCTOR = 6  # what a key of randomness is for
-TRIED_CLIPS = 16
+TRIED_CLIPS = 16  # read to measure speed; the one to overfit is chosen among as many
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from framefill.data.examine import (
-    Facts,
-)
+from framefill.data.examine import Facts
 from framefill.doctor.asked import Asked
-from framefill.doctor.report import (
-    Finding,
-    Value,
-)
+from framefill.doctor.report import Finding, Value
 from framefill.doctor.wording import NAMED, number_of, short_name
 from framefill.nn.config import SpaceTimeConfig
 
@@ -140,7 +135,8 @@ def judge_channels(facts: Facts, asked: Asked) -> Iterator[Finding]:
         yield Finding(
             subject="channels",
             weight="stops",
-            text=f"frames have {number_of(usual, 'channel')} and the recipe takes {config.channels}",
+            text=f"frames have {number_of(usual, 'channel')} and the recipe takes "
+            f"{config.channels}",
             settings={"data.channels": usual},
         )
     elif usual == 1 and config.channels == 3:

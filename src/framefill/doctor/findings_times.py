@@ -3,9 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from framefill.data.examine import (
-    Facts,
-)
+from framefill.data.examine import Facts
 from framefill.doctor.asked import Asked
 from framefill.doctor.report import Finding, Value
 from framefill.doctor.wording import files_of, number_of, rate_in_words, some_of
@@ -23,8 +21,9 @@ def judge_times(facts: Facts, asked: Asked) -> Iterator[Finding]:
         yield Finding(
             subject="times",
             weight="note",
-            text=f"the time stamps of {number_of(len(holes), 'video')} have holes: {count} of {total} "
-            f"frames are missing, and taken as ABSENT ({some_of([e.name for e in holes], facts)})",
+            text=f"the time stamps of {number_of(len(holes), 'video')} have holes: {count} of "
+            f"{total} frames are missing, and taken as ABSENT "
+            f"({some_of([e.name for e in holes], facts)})",
         )
     rates = {each.fps for each in facts.videos}
     known = [rate for rate in rates if rate]
@@ -36,8 +35,8 @@ def judge_times(facts: Facts, asked: Asked) -> Iterator[Finding]:
         yield Finding(
             subject="times",
             weight="harms",
-            text=f"videos have different frame rates, {rate_in_words(min(known))} to {rate_in_words(max(known))}: "
-            "the same motion looks slower in some of them",
+            text=f"videos have different frame rates, {rate_in_words(min(known))} to "
+            f"{rate_in_words(max(known))}: the same motion looks slower in some of them",
             settings=settings,
         )
     elif irregular := [each.name for each in facts.videos if each.irregular]:
@@ -65,7 +64,8 @@ def judge_stills(facts: Facts, asked: Asked) -> Iterator[Finding]:
             yield Finding(
                 subject="still",
                 weight="harms",
-                text=f"{number_of(len(names), 'video')} {what}: {some_of(names, facts)}; take them out",
+                text=f"{number_of(len(names), 'video')} {what}: {some_of(names, facts)}; take them "
+                "out",
                 unfit=files_of(names, asked),
             )
     flat = sum(each.constant for each in looked if each.name not in set(constant))

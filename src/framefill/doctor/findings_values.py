@@ -3,15 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from framefill.data.examine import (
-    Facts,
-    ValueFacts,
-)
+from framefill.data.examine import Facts, ValueFacts
 from framefill.doctor.asked import Asked
-from framefill.doctor.report import (
-    Finding,
-    Value,
-)
+from framefill.doctor.report import Finding, Value
 from framefill.nn.config import SpaceTimeConfig
 
 SKEW = 30  # times the median, from which the largest values call for the logarithm

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from framefill.data.examine import (
-    Facts,
-)
+from framefill.data.examine import Facts
 from framefill.doctor.asked import Asked
 from framefill.doctor.report import Finding, Value
 from framefill.doctor.wording import NAMED, files_of, number_of, short_name, some_of
@@ -102,8 +100,8 @@ def judge_copies(facts: Facts, asked: Asked) -> Iterator[Finding]:
             subject="leak",
             weight="harms" if each.near > 0.05 * each.compared else "note",
             text=f"{each.near} of {each.compared} frames of the test video "
-            f"{short_name(each.test, facts)} are in the training video {short_name(each.train, facts)}"
-            f" ({each.equal} exactly): scores on it say nothing",
+            f"{short_name(each.test, facts)} are in the training video "
+            f"{short_name(each.train, facts)} ({each.equal} exactly): scores on it say nothing",
         )
     if len(leaks) > NAMED:
         yield Finding(

@@ -9,11 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from framefill.config import Clips, Config
 from framefill.data.clips import VideoClips, class_name
-from framefill.data.examine import (
-    Gathered,
-    Look,
-    looked_at,
-)
+from framefill.data.examine import Gathered, Look, looked_at
 from framefill.data.sheet import SheetRow
 from framefill.data.videos import ALL_CLASSES, VideosConfig
 from framefill.diffusion import compose
@@ -23,7 +19,7 @@ from framefill.randomness import generator_for
 from framefill.roles import row_of
 from framefill.scaling import measured_conditions
 
-SHEET_CLIPS = 4
+SHEET_CLIPS = 4  # shown
 MAGENTA, PLUM = (255, 0, 255), (110, 0, 110)  # hatching of what is missing
 
 

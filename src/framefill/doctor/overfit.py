@@ -82,7 +82,7 @@ def overfit_clip(
 
 
 def verdict_on(found: Overfit) -> Verdict:
-    """Return what the losses and scores say; the verdict that is there isn't read."""
+    """Return what the losses and scores say."""
     best = [math.inf if each is None else each for each in found.baselines.values()]
     if math.isinf(max(best)):
         return "nothing moves"

@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from framefill.config import Config
-from framefill.data.examine import (
-    Facts,
-)
+from framefill.data.examine import Facts
 
 Weight = Literal["stops", "harms", "note"]
 Value = bool | int | float | str | tuple[str, ...]

@@ -11,9 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from framefill.data.examine import (
-    Facts,
-)
+from framefill.data.examine import Facts
 from framefill.doctor.advice import flag_words, needs_hands
 from framefill.doctor.report import COLORS, MEANINGS, Finding, Overfit, Report, Speed
 from framefill.doctor.wording import rate_in_words

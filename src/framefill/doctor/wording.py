@@ -4,9 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from framefill.data.examine import (
-    Facts,
-)
+from framefill.data.examine import Facts
 from framefill.doctor.asked import Asked
 
 NAMED = 5  # files named in a line
