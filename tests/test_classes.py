@@ -123,7 +123,10 @@ def test_every_class_of_a_batch_counts(filler: Filler) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": VideosConfig(height=16, width=16, channels=1)}, "and data of none"),
+        (
+            {"data": VideosConfig(path=Path("videos"), height=16, width=16, channels=1)},
+            "and data of none",
+        ),
         (
             {"data": VideosConfig(height=16, width=16, channels=1, classes=tuple("abcde"))},
             "5 names of classes for a network of 4",

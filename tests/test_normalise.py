@@ -47,7 +47,7 @@ def test_default_is_minus_one_to_one() -> None:
 def test_limits_cover_all_channels() -> None:
     low, high = KELVIN.limits
     assert low == pytest.approx((180 - 280) / 20)
-    assert high == pytest.approx((330 - 250) / 20)
+    assert high == pytest.approx((330 - 280) / 20)
 
 
 @given(st.floats(-3, 3))

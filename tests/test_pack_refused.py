@@ -310,6 +310,18 @@ def test_damaged_and_hostile_stores_are_refused(
     assert len(str(caught.value)) < 800
 
 
+@pytest.mark.parametrize("length", [0, 2**28 + 1])
+def test_no_frames_and_too_many_are_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "a.pack"
+    store(path, footage_of(noise(3, 8, 8, 1)))
+    (path / "frames-0000.npy").unlink()
+    shape = (length, 1, 1, 1)  # sparse: it takes no space on the disk
+    np.lib.format.open_memmap(path / "frames-0000.npy", "w+", np.uint8, shape=shape)
+    change_video(path, length=length, frames=run_of(path, "frames", length=length))
+    with pytest.raises(InputError, match=f"has {length} frames"):
+        open_footage(path, Layout())
+
+
 def test_a_file_for_a_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.pack").write_text("frames")
     with pytest.raises(InputError, match=r"a\.pack has no index\.json"):

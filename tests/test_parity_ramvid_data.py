@@ -102,7 +102,7 @@ def test_short_clips_are_left_out_and_told_never_padded(tmp_path: Path) -> None:
 
 
 def test_only_short_clips_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the longest video .*short\.mp4, has 3: make the clips"):
+    with pytest.raises(InputError, match=r"the longest video, .*short\.mp4, has 3: make the clips"):
         videos_of(tmp_path, "short.mp4").clips(frames=5, split="train", seed=0)
 
 

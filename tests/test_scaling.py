@@ -164,15 +164,19 @@ def test_spread_makes_the_mean_zero_and_the_deviation_one_half() -> None:
 
 
 def test_auto_measures_all_but_plain_bytes() -> None:
-    auto = Scaling()
-    assert not auto.measures(np.dtype(np.uint8))
+    def of(name: str) -> list[Footage]:
+        return [footage_of(values([1, 2, 9]).astype(name))]
+
+    auto, gappy = Scaling(), footage_of(values([1, np.nan, 9]), stored=Stored("uint8", np.nan))
+    assert not auto.measures(of("uint8"))
+    assert not auto.measures([gappy])  # bytes, though gaps make floats of them
     for name in ("uint16", "int16", "float16", "float32", "float64"):
-        assert auto.measures(np.dtype(name))
-    assert Scaling(high=100.0).measures(np.dtype(np.uint8))
-    assert Scaling(transform="log", low=0.0).measures(np.dtype(np.uint8))
+        assert auto.measures(of(name))
+    assert Scaling(high=100.0).measures(of("uint8"))
+    assert Scaling(transform="log", low=0.0).measures(of("uint8"))
     for by in ("range", "spread"):
-        assert Scaling(by=by).measures(np.dtype(np.uint8))
-    assert not Scaling(by="given").measures(np.dtype(np.float32))
+        assert Scaling(by=by).measures(of("uint8"))
+    assert not Scaling(by="given").measures(of("float32"))
 
 
 @pytest.mark.parametrize("name", ["uint8", "uint16", "int16", "float32"])
@@ -262,12 +266,19 @@ def test_values_come_back(seed: int, by: Any, transform: Any, size: float, dtype
 
 
 def test_limits_are_those_of_the_widest_channel() -> None:
-    """Not of one channel's offset with another's scale."""
+    """Each channel has a range of its own."""
     frames = values([0, 1, 0.5], [0, 100, 30])
     normaliser = Scaling(by="range").normaliser([footage_of(frames)])
-    low, high = normaliser.limits
-    assert low == pytest.approx(-1)
-    assert high == pytest.approx((100 - 0.5) / 0.5)
+    assert normaliser.limits == pytest.approx((-1, 1))
+    assert (normaliser.lows, normaliser.highs) == ((0, 0), (1, 100))
+    spread = Scaling(by="spread").normaliser([footage_of(frames)])
+    ends = np.array([[0, 0], [1, 100]])
+    channels = (ends - spread.offset) / spread.scale
+    assert spread.limits == pytest.approx((channels.min(), channels.max()))
+    with pytest.raises(InputError, match="values reach"):
+        normaliser.to_clip(values([0, 2, 0.5], [0, 100, 30]))  # too much for the first channel
+    back = normaliser.to_frames(torch.full((1, 2, 1, 1), 9.0), np.dtype(np.float32))
+    assert back[0, 0, 0].tolist() == [1, 100]
 
 
 def test_missing_values_stay_missing() -> None:
@@ -298,7 +309,7 @@ def test_scalings_that_mean_nothing_are_refused(fields: dict[str, Any], message:
 @pytest.mark.parametrize("fields", [{"transform": "log"}, {"low": 0.0}, {"high": 1.0}])
 def test_given_takes_nothing_else(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="'given' takes the normaliser as it is: set transform"):
-        Scaling(by="given", **fields).measures(np.dtype(np.float32))
+        Scaling(by="given", **fields).measures([footage_of(values([1, 2]))])
 
 
 def test_logarithms_without_sense_are_refused() -> None:

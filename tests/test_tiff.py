@@ -528,6 +528,14 @@ def test_a_page_can_not_claim_a_huge_size(tmp_path, code, options):
         only(path).take([0])
 
 
+@pytest.mark.parametrize(("compression", "claim"), [(None, 2**13), ("zlib", 2**17)])
+def test_a_page_can_not_be_larger_than_its_parts_unpack_to(tmp_path, compression, claim):
+    path = bare(tmp_path / "a.tif", numbers((1, 20, 30)), compression=compression)
+    patched(path, 0, 256, claim)
+    with pytest.raises(InputError, match=rf"a page of {claim * 40} bytes in \d+\)"):
+        only(path).take([0])
+
+
 def test_a_tile_can_not_claim_a_huge_size(tmp_path):
     path = bare(tmp_path / "a.tif", numbers((1, 20, 30)), tile=(32, 32), compression="zlib")
     patched(path, 0, 322, 2**31)
@@ -547,9 +555,14 @@ def test_damaged_strips_are_told(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match="incorrect data check"):
         only(path).take([0])
+    path = bare(tmp_path / "c.tif", numbers((1, 20, 30)), compression="zlib")
+    patched(path, 0, 257, 21)
+    patched(path, 0, 278, 21)
+    with pytest.raises(InputError, match="a part holds 1200 of its 1260 bytes"):
+        only(path).take([0])
     path = bare(tmp_path / "b.tif", numbers((1, 20, 30)))
     patched(path, 0, 279, 1000)
-    with pytest.raises(InputError, match="a part holds 1000 of its 1200 bytes"):
+    with pytest.raises(InputError, match="a page of 1200 bytes in 1000"):
         only(path).take([0])
 
 

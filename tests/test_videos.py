@@ -258,7 +258,9 @@ def test_links_to_images_beside_images_are_refused(tmp_path: Path) -> None:
 def test_other_frame_sizes_are_refused_or_converted_as_asked(tmp_path: Path) -> None:
     random = np.random.default_rng(0).integers(0, 256, (3, 10, 14, 3), dtype=np.uint8)
     folder_of(tmp_path, a=numbered(3), b=random, c=random)
-    match = r"b\.npy has frames of 10x14x3 and the model takes 8x8x1 .*or --fit stretch, crop, pad or"
+    match = (
+        r"b\.npy has frames of 10x14x3 and the model takes 8x8x1 .*or --fit stretch, crop, pad or"
+    )
     with pytest.raises(InputError, match=match):
         clips_of(tmp_path)
     video = read(tmp_path / "train" / "b.npy")
@@ -357,7 +359,9 @@ def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
     matroska(tmp_path / "train" / "c.mkv", noise)
     whole = (tmp_path / "train" / "c.mkv").read_bytes()
     (tmp_path / "train" / "c.mkv").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"c\.mkv is damaged after \d+ frames \(.*\): take it out"):
+    with pytest.raises(
+        InputError, match=r"c\.mkv is damaged after \d+ frames \(.*\): .* take it out"
+    ):
         clips_of(tmp_path)
 
 
@@ -416,6 +420,8 @@ def test_a_published_recipe_trains_on_a_folder_of_videos(
     command += ["--network.width", "8", "--network.head-width", "8", "--network.multipliers", "1"]
     command += ["--network.attention", "0", "--log.sample-every", "0", "--masks.target", "2"]
     assert main(command) == 2
-    assert "--data.fit (in training) or --fit stretch, crop, pad or ramvid" in capsys.readouterr().err
+    assert (
+        "--data.fit (in training) or --fit stretch, crop, pad or ramvid" in capsys.readouterr().err
+    )
     assert main([*command, "--data.height", "16", "--data.width", "16"]) == 0
     assert set(load(tmp_path / "run").tasks) == {"predict", "rewind", "interpolate", "generate"}

@@ -207,13 +207,12 @@ class Config:
     def _check_classes(self) -> None:
         if isinstance(self.data, OwnConfig):
             return  # its clips say their classes
-        if isinstance(self.data, VideosConfig) and self.data.path is None:
-            return  # and no data yet
         network = 0
         if isinstance(self.network, VolumeConfig | SpaceTimeConfig):
             network = self.network.classes
         data = self.data.classes if isinstance(self.data, VideosConfig) else ()
-        if network and not data:
+        known = not isinstance(self.data, VideosConfig) or self.data.path is not None
+        if network and not data and known:
             raise InputError(
                 f"a network of {network} classes and data of none: name them with --data.classes, "
                 "or all"

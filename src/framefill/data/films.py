@@ -70,9 +70,9 @@ def check_file(path: Path) -> None:
 
 def damaged(name: str, seen: int, count: int, damage: str) -> InputError:
     """Return the error for a film with `seen` good frames, `count` of them asked for."""
-    remedy = (
-        f"frames={count} (--take {count}) reads the part before" if count else "give another file"
-    )
+    remedy = "take it out"
+    if count:
+        remedy = f"frames={count} (--take {count}) reads the part before; from training take it out"
     return InputError(f"{name} is damaged after {seen} frames ({damage}): {remedy}")
 
 

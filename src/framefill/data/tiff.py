@@ -41,6 +41,7 @@ SECONDS |= {"h": 3600.0, "d": 86400.0}
 THUMBNAIL_OR_MASK = 0b101  # bits of the NewSubfileType
 NODATA = 42113  # tag of GDAL: the value that stands for a missing one, as text
 PLACES = (33550, 33922, 34264, 34735, 34736, 34737)  # tags of GeoTIFF: where on Earth it is
+RATIOS = {1: 1, 5: 2**12, 8: 1032, 32946: 1032, 34925: 2**13}  # at most, of what is unpacked here
 SLACK = 2**16  # bytes, by which compressing may lengthen a strip
 OME = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 
@@ -659,10 +660,13 @@ def _values(file: Any, page: Any) -> Shaped[np.ndarray, "..."]:
         raise ValueError(f"{len(page.dataoffsets)} of {number} parts of a page")
     if page.compression != 1 and max(page.databytecounts) > 2 * largest + SLACK:
         raise ValueError(f"a part of {max(page.databytecounts)} bytes for {largest}")
-    if page.compression not in (1, 5, 8, 32946, 34925):
+    if page.compression not in RATIOS:
         return np.asarray(page.asarray(maxworkers=1))
     if page.bitspersample not in (8, 16, 32, 64) or page.fillorder != 1 or page.is_subsampled:
         raise ValueError(f"{page.bitspersample} bits per value, or subsampled colors")
+    packed, whole = sum(page.databytecounts), 0 not in page.databytecounts
+    if whole and page.nbytes > packed * RATIOS[page.compression]:
+        raise ValueError(f"a page of {page.nbytes} bytes in {packed}")
     values = np.full((separate, height, width, within), page.nodata, page.dtype)
     for part in range(number):
         layer, place = divmod(part, down * across)

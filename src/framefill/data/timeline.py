@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 
-from framefill.data.clock import SPARSEST, grid_of, seconds
+from framefill.data.clock import grid_of, seconds
 from framefill.data.fitting import floating
 from framefill.data.footage import Footage
 from framefill.data.video import Stored, Video
 from framefill.errors import InputError
 
 NOWHERE = -1
+MOST_REPEATED = 1000  # times that a frame may be repeated, on average, at a higher rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ def resampled(footage: Footage, fps: float) -> Footage:
             "taken from it: use every=, the step between frames"
         )
     count = since[-1] * fps
-    if not count <= SPARSEST * len(since):
+    if not count <= MOST_REPEATED * len(since):
         raise InputError(
             f"{footage.name} of {since[-1]:g} s has {len(since)} frames: fps={fps:g} would make "
             f"{count:g} of them; ask for a lower rate"
