@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/framefill demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from parity import REPORT
 
-torch.set_num_threads(2)
+# Where the tests are spread over processes, each has one processor.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,6 +22,19 @@ def indexes_of_films(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         del os.environ["FRAMEFILL_CACHE"]
     else:
         os.environ["FRAMEFILL_CACHE"] = before
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what a process of many has found to the one that reports it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["parity"] = REPORT
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in what a process has found."""
+    for what, worst in node.workeroutput.get("parity", {}).items():
+        REPORT[what] = max(worst, REPORT.get(what, 0.0))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -187,6 +187,12 @@ def change_video(path: Path, number: int = 0, **fields: Any) -> None:
     (path / "index.json").write_text(json.dumps(index))
 
 
+def replace_text(path: Path, old: str, new: str) -> None:
+    text = (path / "index.json").read_text()
+    assert old in text
+    (path / "index.json").write_text(text.replace(old, new))
+
+
 def run_of(path: Path, name: str, number: int = 0, **fields: Any) -> dict[str, Any]:
     index = json.loads((path / "index.json").read_text())
     return {**index["videos"][number][name], **fields}
@@ -274,9 +280,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "an unknown dtype": lambda p: change_video(p, dtype="object"),
     "integers with holes": lambda p: change_video(p, dtype="uint8"),
     "a rate of 0": lambda p: change_video(p, fps=0),
-    "a rate beyond numbers": lambda p: (p / "index.json").write_text(
-        (p / "index.json").read_text().replace('"fps":null', '"fps":1e999')
-    ),
+    "a rate beyond numbers": lambda p: replace_text(p, '"fps":null', '"fps":1e999'),
     "names for other channels": lambda p: change_video(p, channels=["u", "v"]),
     "stored as objects": lambda p: change_video(p, stored={"dtype": "O", "missing": "nan"}),
     "no number for missing": lambda p: change_video(p, stored={"dtype": "uint8", "missing": "x"}),
@@ -288,12 +292,13 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "stamps of another kind": lambda p: replace_array(p, "times-0000.npy", np.arange(12)),
     "stamps that descend": lambda p: replace_array(p, "times-0000.npy", np.arange(12.0)[::-1]),
     "stamps of fewer frames": lambda p: change_video(p, times=run_of(p, "times", length=5)),
-    "a condition of another kind": lambda p: (p / "index.json").write_text(
-        (p / "index.json").read_text().replace('"kind":"vector"', '"kind":"static"')
+    "a condition of fewer frames": lambda p: (
+        replace_array(p, "conditions-0000.npy", noise(9, 2, dtype=np.float32)),
+        replace_text(p, '"start":6,"length":4}},"sea"', '"start":6,"length":3}},"sea"'),
     ),
-    "a condition of no kind": lambda p: (p / "index.json").write_text(
-        (p / "index.json").read_text().replace('"kind":"vector"', '"kind":"x"')
-    ),
+    "vectors for maps": lambda p: replace_text(p, '"kind":"vector"', '"kind":"map"'),
+    "a condition of another kind": lambda p: replace_text(p, '"kind":"vector"', '"kind":"static"'),
+    "a condition of no kind": lambda p: replace_text(p, '"kind":"vector"', '"kind":"x"'),
     "a condition of integers": lambda p: replace_array(p, "conditions-0000.npy", noise(12, 2)),
 }
 
