@@ -293,8 +293,8 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "stamps that descend": lambda p: replace_array(p, "times-0000.npy", np.arange(12.0)[::-1]),
     "stamps of fewer frames": lambda p: change_video(p, times=run_of(p, "times", length=5)),
     "a condition of fewer frames": lambda p: (
-        replace_array(p, "conditions-0000.npy", noise(9, 2, dtype=np.float32)),
-        replace_text(p, '"start":6,"length":4}},"sea"', '"start":6,"length":3}},"sea"'),
+        replace_array(p, "conditions-0000.npy", noise(11, 2, dtype=np.float32)),
+        replace_text(p, '"start":8,"length":4}},"sea"', '"start":8,"length":3}},"sea"'),
     ),
     "vectors for maps": lambda p: replace_text(p, '"kind":"vector"', '"kind":"map"'),
     "a condition of another kind": lambda p: replace_text(p, '"kind":"vector"', '"kind":"static"'),

@@ -13,7 +13,7 @@ from framefill.data.examine.facts import Refused
 from framefill.data.footage import Footage
 from framefill.data.formats import IMAGES, SUFFIXES, open_footage, suffix_of
 from framefill.data.sample import Split
-from framefill.data.sidecar import SIDECAR, with_sidecar
+from framefill.data.sidecar import SIDECAR, inside, with_sidecar
 from framefill.data.timeline import even, resampled
 from framefill.data.video import BROKEN, first_line
 from framefill.data.videos import VideosConfig
@@ -71,9 +71,8 @@ class _Patient(Place):
         for path in (path for root in roots for path in self._paths(root)):
             self.after(path)
             try:
-                opened = [
-                    with_sidecar(each, self.layout) for each in open_footage(path, self.layout)
-                ]
+                layout = inside(path, self.layout)
+                opened = [with_sidecar(each, self.layout) for each in open_footage(path, layout)]
             except BROKEN as error:
                 self._note(path, error)
                 continue
