@@ -9,7 +9,9 @@ import torch
 from parity import REPORT
 
 # Where the tests are spread over processes, each has one processor.
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+torch.set_num_threads(THREADS)
+os.environ["OMP_NUM_THREADS"] = str(THREADS)  # of processes that tests start: sums are the same
 
 
 @pytest.fixture(autouse=True, scope="session")

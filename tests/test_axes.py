@@ -35,6 +35,8 @@ class Held:
         (("time_counter", "south_north", "west_east"), "fhw"),
         ((), "fhw"),
         (("dim_0", "dim_1", "dim_2"), "fhw"),
+        (("time", "", ""), "fhw"),
+        (("", "lat", "", "band"), "fhwc"),
     ],
 )
 def test_names_tell_the_axes(names, axes):
@@ -47,6 +49,7 @@ def test_names_tell_the_axes(names, axes):
         ((4, 5), ()),
         ((4, 5, 6, 7, 8), ()),
         ((4, 5, 6), ("time", "beam", "lon")),
+        ((4, 5, 6), ("", "time", "")),
         ((4, 5, 6), ("time", "step", "lat")),  # twice time
         ((4, 5), ("time", "lat")),  # no columns
     ],

@@ -660,6 +660,11 @@ def test_frames_can_not_claim_too_much(tmp_path):
     image.save_as(tmp_path / "b.dcm")
     with pytest.raises(InputError, match="a frame of 1000000 bytes for 1200"):
         only(tmp_path / "b.dcm").take([0])
+    image.Rows = image.Columns = 16000
+    image.PixelData = encapsulate([bytes(1000)], has_bot=False)
+    image.save_as(tmp_path / "b.dcm")
+    with pytest.raises(InputError, match="a frame of 1000 bytes for 512000000"):
+        only(tmp_path / "b.dcm").take([0])
 
 
 # Damage

@@ -163,6 +163,20 @@ def test_files_come_back_with_all_that_describes_the_frames(tmp_path, suffix):
             assert load(written)["t2m"].equals(load(path)["t2m"].drop_vars("month"))
 
 
+def test_attributes_that_only_zarr_can_hold_become_texts(tmp_path):
+    attributes = {"nested": {"a": [1, None]}, "yes": True, "none": None, "list": [1, 2.5], "no": []}
+    dataset = weather().assign_attrs(attributes)
+    dataset["t2m"].attrs["mixed"] = ["a", 1]
+    path = save(dataset, tmp_path / "a.zarr")
+    video = only(path).video(ALL)
+    assert load(again(path, video), raw=True).attrs == load(path, raw=True).attrs
+    written = load(again(path, video, ".nc"), raw=True)
+    assert json.loads(written.attrs["nested"]) == attributes["nested"]
+    assert json.loads(written["t2m"].attrs["mixed"]) == ["a", 1]
+    assert (written.attrs["yes"], written.attrs["none"]) == ("true", "null")
+    assert written.attrs["list"].tolist() == [1, 2.5]
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_versions_stay(tmp_path, version):
     path = save(weather(), tmp_path / "a.zarr", zarr_format=version)

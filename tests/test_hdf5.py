@@ -397,7 +397,7 @@ def test_a_file_comes_back_as_it_was(tmp_path):
     stored = np.random.default_rng(1).integers(0, 2**16, (6, 2, 5, 4)).astype("u2")
     stored[2] = 65535
     with h5py.File(path, "w") as file:
-        file.attrs.update({"title": "rain", "version": 3})
+        file.attrs.update({"title": "rain", "version": 3, "names": ["a", "bc"], "raw": b"x"})
         dataset = file.create_dataset("scan/rain", data=stored, compression="gzip")
         dataset.attrs.update({"units": "mm/h", "_FillValue": np.uint16(65535), "range": [0, 9]})
         file["scan/t"] = np.array([0, 5, 10, 20, 25, 30], np.int16)

@@ -510,6 +510,8 @@ def test_times(tmp_path):
     with pytest.warns(FillWarning, match="uneven time stamps"):
         write_nifti(tmp_path / "odd.nii", Video(frames, times=np.array([0.0, 1, 2, 9])))
     assert only(tmp_path / "odd.nii").fps == 1.0
+    write_nifti(tmp_path / "five.nii", Video(frames, fps=5.0))
+    assert only(tmp_path / "five.nii").fps == 5.0
     image = nibabel.load(save(tmp_path / "ms.nii", numbers((5, 4, 1, 6)), step=2))
     image.header.set_xyzt_units("mm", "msec")
     nibabel.save(image, tmp_path / "ms.nii")

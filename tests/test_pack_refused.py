@@ -222,6 +222,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "videos of another kind": lambda p: change(p, videos={"a": 1}),
     "a number for videos": lambda p: change(p, videos=5),
     "a video of another kind": lambda p: change(p, videos=[5]),
+    "the same fault a thousand times": lambda p: change(p, videos=[{"frame": 1}] * 1000),
     "no JSON": lambda p: (p / "index.json").write_text("{"),
     "no text": lambda p: (p / "index.json").write_bytes(b"\xff\xfe\x00"),
     "a list": lambda p: (p / "index.json").write_text("[]"),

@@ -90,7 +90,7 @@ def axes_of(shape: Sequence[int], names: Sequence[str], asked: str, name: str) -
 
     Args:
         shape: Length of each axis.
-        names: Names of the dimensions, or nothing.
+        names: Names of the dimensions, "" for those without one, or nothing.
         asked: What the user says; empty: by the names, or else fhwc or fhw.
         name: What to call the array in a message.
 
@@ -108,7 +108,11 @@ def axes_of(shape: Sequence[int], names: Sequence[str], asked: str, name: str) -
     distinct = "?" not in letters and len(set(letters)) == len(letters)
     if names and distinct and {"h", "w"} <= set(letters):
         return letters
-    if len(shape) in (3, 4) and not (set(letters) - {"?"}):
+    usual = all(
+        not each or letter == expected
+        for each, letter, expected in zip(names, letters, ORDER, strict=False)
+    )
+    if len(shape) in (3, 4) and (usual or not (set(letters) - {"?"})):
         return ORDER[: len(shape)]
     known = f" {tuple(names)}" if names else ""
     raise InputError(

@@ -27,7 +27,7 @@ LARGEST_INFLATED = 2**27  # bytes of a data set that is compressed as a whole
 LARGEST_ELEMENT = 2**24  # bytes of what isn't pixels
 SLACK = 2**16  # bytes, by which compressing may lengthen a frame
 FIRST = 8  # files of a folder, which are looked at to tell whether it holds DICOM
-DEFLATED = "1.2.840.10008.1.2.1.99"
+DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
 PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 CLOSE = 1e-3  # mm, by which slices at one place may differ
 
@@ -223,8 +223,11 @@ class Image:
             packed = get_frame(
                 self.stream, number, number_of_frames=self.count, extended_offsets=tables
             )
-            if len(packed) > self.frame_bits // 4 + SLACK:
-                raise ValueError(f"a frame of {len(packed)} bytes for {self.frame_bits // 8}")
+            whole = self.frame_bits // 8
+            if len(packed) > 2 * whole + SLACK or (
+                self.syntax == RLE and whole > 128 * len(packed)
+            ):
+                raise ValueError(f"a frame of {len(packed)} bytes for {whole}")
             options["number_of_frames"] = 1
             alone = encapsulate([packed], has_bot=False)
             values, _ = self.decoder.as_array(alone, index=0, **options)

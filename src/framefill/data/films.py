@@ -70,7 +70,7 @@ def check_file(path: Path) -> None:
 
 def damaged(name: str, seen: int, count: int, damage: str) -> InputError:
     """Return the error for a film with `seen` good frames, `count` of them asked for."""
-    remedy = "take it out"
+    remedy = "give another file, or take it out"
     if count:
         remedy = f"frames={count} (--take {count}) reads the part before; from training take it out"
     return InputError(f"{name} is damaged after {seen} frames ({damage}): {remedy}")

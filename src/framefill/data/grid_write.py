@@ -1,6 +1,8 @@
 """Videos into NetCDF files and Zarr folders, as the file was that they came from."""
 
+import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +97,9 @@ def _dataset(arrays: list[Ready], saved: Saved | None, *, netcdf: bool) -> "xarr
     import xarray
 
     variables = {
-        each.name: xarray.Variable(each.dims, _storable(each, netcdf=netcdf), each.attributes)
+        each.name: xarray.Variable(
+            each.dims, _storable(each, netcdf=netcdf), _texts(each.attributes, netcdf=netcdf)
+        )
         for each in arrays
     }
     # As coordinates without an index: pandas would make other dtypes of some.
@@ -109,8 +113,23 @@ def _dataset(arrays: list[Ready], saved: Saved | None, *, netcdf: bool) -> "xarr
     return xarray.Dataset(
         rest,
         xarray.Coordinates(coordinates, indexes={}),
-        dict(saved.attributes) if saved else {"Conventions": "CF-1.11"},
+        _texts(saved.attributes, netcdf=netcdf) if saved else {"Conventions": "CF-1.11"},
     )
+
+
+def _texts(attributes: Mapping[str, Any], *, netcdf: bool) -> dict[str, Any]:
+    """Return attributes; for NetCDF, what only Zarr can hold (the types of JSON) as texts."""
+
+    def storable(value: Any) -> bool:
+        if isinstance(value, (list, tuple)):
+            kinds = {str if isinstance(each, str) else type(each) for each in value}
+            return kinds <= {str} or kinds <= {int, float}
+        return isinstance(value, (str, np.ndarray, np.generic)) or type(value) in (int, float)
+
+    return {
+        key: value if storable(value) or not netcdf else json.dumps(value)
+        for key, value in attributes.items()
+    }
 
 
 def _storable(array: Ready, *, netcdf: bool) -> Any:

@@ -73,7 +73,7 @@ def _entries(path: Path, file: GridFile) -> list[Entry]:
     beside = {name for each in file.arrays.values() for name in _mentioned(each.attributes)}
     entries = []
     for name, array in file.arrays.items():
-        base = name.rpartition("/")[2]
+        base = _base(name)
         entry = Entry(
             name=name,
             shape=tuple(array.data.shape),
@@ -97,15 +97,10 @@ def _mentioned(attributes: Mapping[str, Any]) -> list[str]:
 
 def _coordinate(file: GridFile, name: str, dim: str) -> str:
     """Return the name of the coordinate of a dimension: in the same group, or one around it."""
-    shape, dims = file.arrays[name].data.shape, file.arrays[name].dims
-    group = name
-    while group:
-        group = group.rpartition("/")[0]
-        other = f"{group}/{dim}" if group else dim
-        found = file.arrays.get(other)
-        if found is not None and found.dims == (dim,):
-            return other if found.data.shape == (shape[dims.index(dim)],) else ""
-    return ""
+    length = file.arrays[name].data.shape[file.arrays[name].dims.index(dim)]
+    other = next((each + dim for each in _around(name) if each + dim in file.arrays), "")
+    found = file.arrays.get(other)
+    return other if found and found.dims == (dim,) and found.data.shape == (length,) else ""
 
 
 def _hint(file: GridFile, name: str, dim: str) -> str:
@@ -124,7 +119,7 @@ def _times(path: Path, file: GridFile, found: Chosen) -> SavedTimes | None:
     if array.data.shape[0] > LONGEST:
         raise InputError(f"{path}: {name} has {array.data.shape[0]} values, more than {LONGEST}")
     stored = np.asarray(array.data[(slice(None),)])
-    return saved_times(name.rpartition("/")[2], stored, array.attributes, f"{path}: {name}")
+    return saved_times(_base(name), stored, array.attributes, f"{path}: {name}")
 
 
 def _time_name(file: GridFile, found: Chosen) -> str:
@@ -134,11 +129,10 @@ def _time_name(file: GridFile, found: Chosen) -> str:
         return ""
     if own := _coordinate(file, name, dim):
         return own
-    group = name.rpartition("/")[0]
     dated = [
         other
         for other, array in file.arrays.items()
-        if other.rpartition("/")[0] == group
+        if _around(other)[0] == _around(name)[0]
         and array.dims == (dim,)
         and " since " in text(array.attributes.get("units", ""))
     ]
@@ -160,7 +154,7 @@ def _saved(path: Path, file: GridFile, found: Chosen, times: SavedTimes | None) 
     group = found.arrays[0].name.rpartition("/")[0]
     arrays = tuple(
         SavedArray(
-            name=each.name.rpartition("/")[2],
+            name=_base(each.name),
             dims=each.names,
             attributes=each.attributes,
             packing=packing,
@@ -186,28 +180,43 @@ def _coordinates(
 ) -> tuple[SavedArray, ...]:
     """Return what describes the frames but doesn't change from frame to frame."""
     first = found.arrays[0]
-    group = first.name.rpartition("/")[0]
     wanted = [_coordinate(file, first.name, dim) for dim in first.names]
-    around = [group[: at + 1] for at in range(len(group)) if group[at] == "/"]
-    places = ["", *around, *([f"{group}/"] if group else [])][::-1]
-    mentioned = [name for each in found.arrays for name in _mentioned(each.attributes)]
-    while mentioned:
-        base = mentioned.pop()
-        full = next((place + base for place in places if place + base in file.arrays), "")
-        if full and full not in wanted:
-            wanted.append(full)
-    for full in [each for each in wanted if each]:
-        for base in _mentioned(file.arrays[full].attributes):
-            wanted += [place + base for place in places if place + base in file.arrays][:1]
-    skipped = {None if times is None else times.name, *(each.name for each in found.arrays)}
-    coordinates = {}
-    for full in wanted:
-        base = full.rpartition("/")[2]
-        array = file.arrays.get(full)
-        if array is None or base in skipped or found.axis("f") in array.dims or array.trouble:
+    for each in found.arrays:
+        wanted += _referred(file, each.name, each.attributes)
+    for name in [each for each in wanted if each]:
+        wanted += _referred(file, name, file.arrays[name].attributes)
+    skipped = {_base(each.name) for each in found.arrays} | {"" if times is None else times.name}
+    coordinates: dict[str, SavedArray] = {}
+    for name in wanted:
+        array = file.arrays.get(name)
+        if array is None or array.trouble or found.axis("f") in array.dims:
             continue
-        coordinates[base] = _saved_coordinate(path, full, array)
+        if _base(name) not in {*skipped, *coordinates}:
+            coordinates[_base(name)] = _saved_coordinate(path, name, array)
     return tuple(coordinates.values())
+
+
+def _referred(file: GridFile, name: str, attributes: Mapping[str, Any]) -> list[str]:
+    """Return the arrays that attributes name: of the same group, or the nearest one around it."""
+    near = [
+        next((place + base for place in _around(name) if place + base in file.arrays), "")
+        for base in _mentioned(attributes)
+    ]
+    return [each for each in near if each]
+
+
+def _around(name: str) -> list[str]:
+    """Return the beginnings of names in the group of an array, and in those around it.
+
+    >>> _around("model/run/rain")
+    ['model/run/', 'model/', '']
+    """
+    *groups, _ = name.split("/")
+    return ["".join(f"{each}/" for each in groups[:depth]) for depth in range(len(groups), -1, -1)]
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _saved_coordinate(path: Path, name: str, array: GridArray) -> SavedArray:
@@ -215,7 +224,7 @@ def _saved_coordinate(path: Path, name: str, array: GridArray) -> SavedArray:
     values = GridSource(path, name)
     whole = (slice(None),) * len(array.dims)
     return SavedArray(
-        name=name.rpartition("/")[2],
+        name=_base(name),
         dims=array.dims,
         attributes=array.attributes,
         values=_kept(np.asarray(array.data[whole])) if small else values,

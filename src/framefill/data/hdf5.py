@@ -120,8 +120,8 @@ def _times(path: Path, found: Chosen, dims: tuple[str, ...]) -> SavedTimes | Non
         return None
     at, first = found.axes.index("f"), found.arrays[0]
     group = first.name.rpartition("/")[0]
-    beside = [f"{group}/{name}".strip("/") for name in ("time", "times")]
-    for name in (dims[at], *(beside if "v" not in found.axes else ())):
+    near = [f"{group}/{name}".strip("/") for name in ("time", "times")]
+    for name in (dims[at], *(near if "v" not in found.axes else ())):
         dataset = own_dataset(path, name)
         if (
             dataset is None

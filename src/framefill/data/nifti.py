@@ -389,7 +389,7 @@ def _check_size(volume: Volume, letters: str, name: str) -> None:
 
 def _rate(header: Any, pattern: str) -> float | None:
     unit = SECONDS.get(int(header["xyzt_units"]) & 0x38)
-    step = float(header["pixdim"][4])
+    step = float(str(header["pixdim"][4]))  # 0.2 s, not the nearest in single precision
     if unit is None or pattern[3:4] != "f" or not (math.isfinite(step) and step > 0):
         return None
     return 1 / (step * unit)
