@@ -960,7 +960,7 @@ def run_without(library: str, folder: Path, code: str) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize(
     ("library", "suffix", "extra"),
-    [("netCDF4", ".nc", "netcdf"), ("h5py", ".nc", "netcdf,hdf5"), ("zarr", ".zarr", "zarr")],
+    [("netCDF4", ".nc", "netcdf"), ("h5py", ".nc", "netcdf"), ("zarr", ".zarr", "zarr")],
 )
 def test_missing_libraries_are_told(tmp_path, library, suffix, extra):
     path = save(weather(), tmp_path / f"a{suffix}")

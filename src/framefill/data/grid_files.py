@@ -143,7 +143,7 @@ def _opened_netcdf(path: Path) -> GridFile:
 
 def _check_contained(path: Path) -> None:
     """Refuse what the NetCDF library would follow to other files, or round and round."""
-    need("netcdf,hdf5", "h5py")
+    need("netcdf", "h5py")
     import h5py
 
     with h5py.File(path, "r", locking="best-effort") as file:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from framefill.errors import InputError
 DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
 BROKEN = (  # what libraries raise for damaged files
     *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, OverflowError, TypeError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
 
 
