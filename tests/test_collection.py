@@ -72,10 +72,12 @@ def test_folders_say_what_is_for_training(tmp_path: Path) -> None:
 def test_files_say_what_is_for_training(tmp_path: Path, prefix: str) -> None:
     save(tmp_path / f"{prefix}train.npy", numbered(5))
     save(tmp_path / f"{prefix}test.npy", numbered(5))
-    save(tmp_path / "training.npy", numbered(5))
     (tmp_path / "train.txt").write_text("notes")
     assert names(tmp_path, "train") == [f"{prefix}train"]
     assert names(tmp_path, "test") == [f"{prefix}test"]
+    save(tmp_path / "training.npy", numbered(5))  # which would be left out without a word
+    with pytest.raises(InputError, match=r"which says what it is for, beside training\.npy"):
+        names(tmp_path, "train")
 
 
 def test_the_conditions_of_a_file_of_training_videos_are_no_videos(tmp_path: Path) -> None:

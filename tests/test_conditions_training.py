@@ -272,15 +272,13 @@ def test_conditions_that_do_not_fit_the_model_are_refused(
         predicted(filler, **changes)
 
 
-def test_published_networks_take_no_conditions(folder: Path, tmp_path: Path) -> None:
-    published = config(
-        masks=BlockMasks(past=2, target=2),
-        network=ConcatConfig(width=8, multipliers=(1,), blocks=1, attention=()),
-    )
+def test_published_networks_take_no_conditions() -> None:
     match = "conditions speed, wind, terrain: the published networks take none; train one of"
     with pytest.raises(InputError, match=match):
-        train(published, out=tmp_path / "run", data=folder, progress=False)
-    assert not (tmp_path / "run").exists()
+        config(
+            masks=BlockMasks(past=2, target=2),
+            network=ConcatConfig(width=8, multipliers=(1,), blocks=1, attention=()),
+        )
 
 
 def test_models_without_conditions_take_none() -> None:

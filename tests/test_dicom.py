@@ -27,7 +27,7 @@ from pydicom.sequence import Sequence
 from framefill.data.dicom import is_dicom, open_dicom
 from framefill.data.dicom_write import write_dicom
 from framefill.data.footage import Footage, Layout
-from framefill.data.nifti import Scale
+from framefill.data.scale import Scale
 from framefill.data.video import Part, Video
 from framefill.errors import FillWarning, InputError
 
@@ -908,10 +908,10 @@ def test_what_concerned_the_old_frames_alone_is_left_out(tmp_path):
 
 
 def test_scales_are_found_again():
-    from framefill.data.dicom_write import _scale
+    from framefill.data.dicom_pixels import scale_of
 
     scales = (Scale(0.5, 0), Scale(0.3, 1), Scale(2, -8))
     stored = numbers((1, 9, 9, 1), "int16")
     for scale in scales:
         values = scale.values(stored, np.dtype("f4"))
-        assert _scale(values, stored.dtype, scales, None) == scale
+        assert scale_of(values, stored.dtype, scales, None) == scale

@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from framefill.data.footage import Layout
-from framefill.data.nifti import Scale, open_nifti, write_nifti
+from framefill.data.nifti import open_nifti
+from framefill.data.nifti_write import write_nifti
+from framefill.data.scale import Scale
 from framefill.data.video import Part, Stored, Video
 from framefill.errors import FillWarning, InputError
 

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from framefill.data import tiff
+from framefill.data import tiff_planes, tiff_write
 from framefill.data.footage import Footage, Layout
-from framefill.data.tiff import open_tiff, open_tiff_folder, write_tiff
+from framefill.data.tiff import open_tiff, open_tiff_folder
+from framefill.data.tiff_write import write_tiff
 from framefill.data.video import Part, Video
 from framefill.errors import InputError
 
@@ -456,13 +457,13 @@ def test_only_the_pages_asked_for_are_read(tmp_path, monkeypatch):
     array = numbers((50, 20, 30))
     footage = only(save(tmp_path / "a.tif", array, "TYX", compression="zlib"))
     read: list[int] = []
-    values = tiff._values
+    values = tiff_planes.values_of
 
     def counted(file, page):
         read.append(page.offset)
         return values(file, page)
 
-    monkeypatch.setattr(tiff, "_values", counted)
+    monkeypatch.setattr(tiff_planes, "values_of", counted)
     footage.take([3, 40])
     assert len(read) == 2
 
@@ -835,7 +836,7 @@ def test_missing_values_need_a_number(tmp_path):
 def test_large_files_are_big(tmp_path, monkeypatch):
     frames = numbers((2, 20, 30, 1))
     write_tiff(tmp_path / "new.tif", Video(frames))
-    monkeypatch.setattr(tiff, "CLASSIC", frames.nbytes - 1)
+    monkeypatch.setattr(tiff_write, "CLASSIC", frames.nbytes - 1)
     write_tiff(tmp_path / "big.tif", Video(frames))
     for name, big in (("new.tif", False), ("big.tif", True)):
         with tifffile.TiffFile(tmp_path / name) as file:

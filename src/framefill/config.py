@@ -190,6 +190,12 @@ class Config:
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
         self._check_classes()
+        names = () if isinstance(self.data, DigitsConfig) else self.data.conditions
+        if names and not self.network.takes_conditions:
+            raise InputError(
+                f"conditions {', '.join(names)}: the published networks take none; train one of "
+                "the recipes whose names end in -st, with the space-time network"
+            )
         self.model()
         self.loss.check(self.diffusion)
         if self.loss.kind != "error":
@@ -264,7 +270,7 @@ class Config:
                 raise InputError("scaling is measured on videos: digits have theirs")
             return self
         normaliser, names = self.normaliser, clips.config.conditions
-        if self.scaling.measures(clips.footage):
+        if self.scaling.measures(clips.footage, normaliser):
             seen = [each.recolored(self.data.channels) for each in clips.footage]
             normaliser = self.scaling.normaliser(seen, after)
         conditions = measured_conditions(names, clips.config.condition_dropout, clips.footage)

@@ -147,6 +147,8 @@ class Filler:
         A model that can't do without them fills the missing ones too.
         """
         missing = missing_frames(given)
+        if missing.all():
+            raise InputError("all frames of the video are missing: use generate")
         absent, target = (
             row.format("".join(letter if gone else "K" for gone in missing)) for letter in "-T"
         )
@@ -306,6 +308,8 @@ def _fetch(name: str) -> Path:
 
 
 def _count(number: int, name: str) -> int:
+    if number != int(number):
+        raise InputError(f"{name} {number}: use a whole number")
     if not 1 <= number <= MAX_FRAMES:
         raise InputError(f"{name} {number}: use 1 to {MAX_FRAMES}")
     return number

@@ -178,4 +178,6 @@ def sample_paths(path: Path, samples: int) -> list[Path]:
     """
     if samples == 1:
         return [path]
-    return [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(samples)]
+    suffix = path.name[len(path.name) - len(suffix_of(path)) :]
+    stem = path.name.removesuffix(suffix)
+    return [path.with_name(f"{stem}-{i}{suffix}") for i in range(samples)]

@@ -56,6 +56,8 @@ def _checked(
 ) -> Shaped[np.ndarray, "b ..."]:
     """Return a condition with the axis b and as many frames as the video."""
     axes = {"vector": 2, "map": 4, "static": 3}[condition.kind]
+    if value.ndim == 1 and condition.kind == "vector" and condition.size == 1:
+        value = value[:, None]
     batch = value if value.ndim == axes + 1 else value[None]
     size = (config.height, config.width)
     wanted = {

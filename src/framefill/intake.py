@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from framefill.config import Clips, Config, read_config
+from framefill.data.digits import DigitsConfig
 from framefill.data.own import Dataset, OwnClips, OwnConfig
 from framefill.data.videos import VideoClips, VideosConfig
 from framefill.errors import InputError
@@ -54,16 +57,13 @@ def take_in(
     Raises:
         InputError: the data can't be read, or doesn't suit the config.
     """
-    if isinstance(data, Dataset) and not isinstance(data, str | Path):
-        if isinstance(data, type):
-            raise InputError(f"{data.__name__} is a class: give a dataset, {data.__name__}(...)")
+    if test is not None:
+        _check_dataset(test, "test")
+    if data is not None and not isinstance(data, str | Path):
+        _check_dataset(data, "data")
         return _of_datasets(config, data, test if held_out else None, progress, before)
     if test is not None:
         raise InputError("test= is a dataset for data= that is one: give both, or a folder")
-    if data is not None and not isinstance(data, str | Path):
-        raise InputError(
-            f"data is a {type(data).__name__}: give a path, or an object with __len__ and clip(i)"
-        )
     if data is not None:
         if isinstance(config.data, OwnConfig):
             raise InputError(f"this run was trained on a Python object, not on {data}")
@@ -80,14 +80,31 @@ def take_in(
     return Intake(config, clips, config.clips("test") if held_out else None)
 
 
+def _check_dataset(value: object, name: str) -> None:
+    """Refuse what is no dataset; arrays and tensors have methods of the same names."""
+    if isinstance(value, type):
+        raise InputError(f"{value.__name__} is a class: give a dataset, {value.__name__}(...)")
+    if isinstance(value, np.ndarray | Tensor):
+        raise InputError(
+            f"{name} is an array: save it as .npy and give the path, or an object with __len__ "
+            "and clip(i)"
+        )
+    if not isinstance(value, Dataset):
+        raise InputError(
+            f"{name} is a {type(value).__name__}: give an object with __len__ and clip(i)"
+            + (", or a path" if name == "data" else "")
+        )
+
+
 def _of_datasets(
     config: Config, data: Dataset, test: Dataset | None, progress: bool, before: Path
 ) -> Intake:
-    own, length, seed = OwnConfig.of(data), config.masks.frames, config.seed
+    hide = config.data.condition_dropout if not isinstance(config.data, DigitsConfig) else (0.1,)
+    own, length, seed = OwnConfig.of(data, hide), config.masks.frames, config.seed
     made = partial(
         OwnClips, config=own, frames=length, seed=seed, classes=config.model().network_classes
     )
-    clips, held = made(data, split="train"), made(test, split="test") if test else None
+    clips, held = made(data, split="train"), made(test, split="test") if test is not None else None
     config = replace(config, data=own)
     config = _measured_before(config, clips, before) or _measured(config, clips, progress)
     config.normaliser.to_clip(clips[0])

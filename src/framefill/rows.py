@@ -1,6 +1,6 @@
 """Which frames of a video are given, and which letters of a row they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -63,6 +63,8 @@ def row_of(given: Video, known: Sequence[int] | None) -> str:
         if not missing.any():
             raise InputError("no frame is NaN throughout, so there is nothing to fill: give known")
         return "".join("T" if is_missing else "K" for is_missing in missing)
+    if not isinstance(known, Iterable) or any(isinstance(i, str) for i in known):
+        raise InputError(f"known {known!r}: give the positions of the frames, as whole numbers")
     if wrong := [i for i in known if isinstance(i, bool | np.bool_) or i != int(i)]:
         raise InputError(
             f"known frame {wrong[0]}: give the positions of the frames, as whole numbers"

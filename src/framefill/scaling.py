@@ -24,8 +24,8 @@ class Scaling:
 
     by: Literal["auto", "given", "range", "spread"] = "auto"
     """given: as the normaliser says; range: the smallest value of each channel becomes -1, the
-    largest 1; spread: its mean becomes 0, its standard deviation 0.5. auto: given for 8-bit data,
-    range for all other."""
+    largest 1; spread: its mean becomes 0, its standard deviation 0.5. auto: given for 8-bit data
+    and where the normaliser is not that of 8-bit data, range for all other."""
     transform: Transform = "linear"
     """linear, or log for data that spans orders of magnitude: ln(1 + (value - low) / soft)."""
     soft: float = 1.0
@@ -42,14 +42,16 @@ class Scaling:
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InputError(f"low {self.low} must be below high {self.high}")
 
-    def measures(self, footage: Sequence[Footage]) -> bool:
-        """Say whether data has to be measured."""
+    def measures(self, footage: Sequence[Footage], normaliser: Normaliser | None = None) -> bool:
+        """Say whether data has to be measured, rather than scaled by a normaliser."""
         plain = (self.transform, self.low, self.high) == ("linear", None, None)
         if self.by == "given" and not plain:
             raise InputError(
                 "scaling by 'given' takes the normaliser as it is: set transform, low and high "
                 "there, or choose range or spread"
             )
+        if self.by == "auto" and plain and normaliser not in (None, Normaliser()):
+            return False
         return self.by in ("range", "spread") or (
             self.by == "auto" and not (stored_as(footage) == "uint8" and plain)
         )
@@ -144,7 +146,7 @@ def measured_conditions(
                 dropout=dropout[number % len(dropout)],
                 offset=tuple(map(float, moments.mean)),
                 # What never changes tells nothing, and is told as 0.
-                scale=tuple(float(value) or 1.0 for value in moments.deviation),
+                scale=tuple(np.where(moments.low == moments.high, 1.0, moments.deviation).tolist()),
             )
         )
     return tuple(found)

@@ -88,6 +88,10 @@ class Settings:
         for name in ("samples", "batch"):
             if not 1 <= getattr(self, name) <= MAX_SAMPLES:
                 raise InputError(f"{name} {getattr(self, name)} must be in 1..{MAX_SAMPLES}")
+        if self.conditions is not None and not isinstance(self.conditions, Mapping):
+            raise InputError(
+                f"conditions is a {type(self.conditions).__name__}: give a dict of arrays by name"
+            )
         if self.seed < 0:
             raise InputError(f"seed {self.seed} must be at least 0")
         if isinstance(self.sampler, str) and self.sampler not in SAMPLERS:

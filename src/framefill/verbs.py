@@ -96,7 +96,7 @@ def fill(
     Args:
         video: Video, folder of images, or array (.npy .npz .nc .zarr .h5 .tif .dcm .nii ...).
         known: The frames that are given, such as 0-4,15; all others are filled in. None: frames
-            that are NaN throughout are filled in.
+            that are missing are filled in: NaN throughout, or left out of the time stamps.
         roles: Instead of known, one letter per frame: K given, T to be filled in, - neither
             (left black, or NaN). Write --roles=-KT if the first letter is -.
         read: What is read.

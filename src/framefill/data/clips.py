@@ -60,6 +60,10 @@ class Cut:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
         if self.turn and self.height != self.width:
             raise InputError(f"turn is for square frames, not {self.height} x {self.width}")
+        if not all(0 <= share < 1 for share in self.condition_dropout):
+            raise InputError(
+                f"condition_dropout {self.condition_dropout} must be at least 0 and below 1"
+            )
         if len(self.condition_dropout) not in (1, len(self.conditions)):
             raise InputError(
                 f"{len(self.condition_dropout)} values of condition_dropout for "
@@ -78,7 +82,7 @@ class VideoClips:
     In training a clip is any stretch of any video that is long enough, every video and then every
     start with equal probability. In testing clip i is of video i modulo their number, so that the
     first clips show them all, and never mirrored. Where whole frames are missing from a video, a
-    stretch needs two that are there.
+    stretch needs two that are there, or as many as any has.
 
     Attributes:
         footage: The videos that clips are taken from.
@@ -194,8 +198,8 @@ class VideoClips:
             padded[max(-spare, 0) + starts.start + offset :][: len(starts)].astype(np.int64)
             for offset in offsets
         )
-        enough = np.flatnonzero(np.asarray(counts) >= min(LEAST, self.frames))
-        return enough + starts.start if len(enough) else starts
+        least = min(LEAST, self.frames, int(np.max(counts)))
+        return np.flatnonzero(np.asarray(counts) >= least) + starts.start
 
     def _long_enough(self, footage: list[Footage]) -> list[Footage]:
         if self._padding:

@@ -131,7 +131,14 @@ def _parts(path: Path) -> dict[Split, list[Path]]:
     found: dict[Split, list[Path]] = {}
     if not path.is_dir() or suffix_of(path) in SUFFIXES:
         return found
-    for entry in sorted(path.iterdir(), key=natural):
+    try:
+        entries = sorted(path.iterdir(), key=natural)
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be listed ({error.strerror}): check its permissions"
+        ) from error
+    others: list[Path] = []
+    for entry in entries:
         if entry.name.endswith(SIDECAR):
             continue
         file = entry.is_file() or suffix_of(entry) in SUFFIXES  # a store is a folder
@@ -140,7 +147,21 @@ def _parts(path: Path) -> dict[Split, list[Path]]:
             known = entry.is_dir() or suffix_of(entry) in SUFFIXES
             if known and (stem == part or stem.endswith(f"-{part}")):
                 found.setdefault(part, []).append(entry)
+                break
+        else:
+            if file and suffix_of(entry) in SUFFIXES and not entry.name.startswith("."):
+                others.append(entry)
+    named = [each for part in found.values() for each in part if not _is_plain_folder(each)]
+    if named and others:
+        raise InputError(
+            f"{path} has {named[0].name}, which says what it is for, beside {others[0].name}, "
+            f"which doesn't: {LAYOUT}"
+        )
     return found
+
+
+def _is_plain_folder(path: Path) -> bool:
+    return path.is_dir() and suffix_of(path) not in SUFFIXES
 
 
 def find_videos(root: Path) -> list[Path]:

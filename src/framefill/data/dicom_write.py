@@ -1,76 +1,24 @@
 """Videos as DICOM: a series in a folder, or a film in one file."""
 
 import copy
-import warnings
-from collections.abc import Iterator
-from datetime import datetime
-from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
 from framefill.data.clock import seconds
-from framefill.data.dicom import DicomHeader, damage, guarded, load_pydicom, quiet
-from framefill.data.nifti import Scale, even_step, restored
+from framefill.data.dicom import DicomHeader
+from framefill.data.dicom_library import guarded, load_pydicom, quiet
+from framefill.data.dicom_pixels import Pixels, decimal, pixels_of
+from framefill.data.dicom_template import template_for
+from framefill.data.scale import Scale
+from framefill.data.steps import even_step
 from framefill.data.video import Video
-from framefill.errors import FillWarning, InputError
+from framefill.errors import InputError
 
 FILES = (".dcm", ".dicom")
-LONGEST = 2**32 - 2  # bytes of the pixels of a file
-STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
-EXACT = 0.13  # of a step, by which values may be off, as an eighth may be due to single precision
-DERIVATION = "Frames filled in by a model (framefill)"
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage
 FILMS = {(1, 8): f"{SECONDARY}.2", (1, 16): f"{SECONDARY}.3", (3, 8): f"{SECONDARY}.4"}
-STUDY = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
-    *("StudyID", "AccessionNumber", "ReferringPhysicianName"),
-)
-# What a header tells of the frames that were, not of those that are written.
-OUTDATED = (
-    *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"),
-    *("DimensionIndexSequence", "DimensionOrganizationSequence", "DimensionOrganizationType"),
-    *("NumberOfFrames", "FrameIncrementPointer", "FrameTime", "FrameTimeVector", "CineRate"),
-    *("RecommendedDisplayFrameRate", "StartTrim", "StopTrim", "EffectiveDuration"),
-    *("RepresentativeFrameNumber", "FrameNumbersOfInterest", "GridFrameOffsetVector"),
-    *("AcquisitionTime", "AcquisitionDateTime", "TriggerTime", "FrameReferenceTime"),
-    *("TemporalPositionIndex", "TemporalPositionIdentifier", "NumberOfTemporalPositions"),
-    *("PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept"),
-    *("SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries"),
-    *("LargestPixelValueInSeries", "SliceLocation", "IconImageSequence", "PlanarConfiguration"),
-    *("MACParametersSequence", "DigitalSignaturesSequence", "EncryptedAttributesSequence"),
-    *("SeriesNumber", "RescaleType"),
-    *(
-        f"{kind}{color}PaletteColorLookupTable{part}"
-        for kind in ("", "Segmented")
-        for color in ("Red", "Green", "Blue", "Alpha")
-        for part in ("Descriptor", "Data")
-    ),
-)
-# Nor of frames of another size.
-SPATIAL = (
-    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "SequenceOfUltrasoundRegions"),
-)
-OVERLAYS, CURVES, PIXELS = range(0x6000, 0x6100), range(0x5000, 0x5100), range(0x7FE0, 0x10000)
-
-
-class Pixels(NamedTuple):
-    """Frames as they are stored.
-
-    Args:
-        numbers: What is stored.
-        scales: Of each frame.
-        padding: The number that stands for a missing value.
-        bits: That are used.
-    """
-
-    numbers: Shaped[np.ndarray, "f h w c"]
-    scales: tuple[Scale, ...]
-    padding: int | None
-    bits: int
 
 
 def write_dicom(path: Path, video: Video) -> None:
@@ -99,8 +47,8 @@ def write_dicom(path: Path, video: Video) -> None:
         raise InputError(f"{name} has {channels} channels, and DICOM 1 or 3: choose .npy or .tif")
     film = path.suffix.lower() in FILES
     with guarded(name):
-        template = _template(ours, video.frames.shape[1:3], channels, film)
-    pixels = _pixels(video, ours, film, int(template.get("BitsStored", 0)), name)
+        template = template_for(ours, video.frames.shape[1:3], channels, film)
+    pixels = pixels_of(video, ours, film, int(template.get("BitsStored", 0)), name)
     with quiet():
         if film:
             _set_pixels(template, pixels, slice(None), video.units)
@@ -116,158 +64,8 @@ def write_dicom(path: Path, video: Video) -> None:
             _save(image, path / f"frame_{number:0{digits}}.dcm")
 
 
-def _pixels(video: Video, ours: DicomHeader | None, film: bool, bits: int, name: str) -> Pixels:
-    """Return what to store for the frames of a video."""
-    frames, missing, back = video.frames, None, restored(video)
-    scales: tuple[Scale, ...] = (Scale(),)
-    dtype = frames.dtype
-    if frames.dtype.kind == "f":
-        dtype, scales = np.dtype("uint16"), ()
-        if ours is not None and ours.dtype in STORED:
-            dtype, scales, missing = np.dtype(ours.dtype), ours.scales, ours.padding
-        elif back is not None and back[0].name in STORED:
-            (dtype, missing), scales = back, (Scale(),)
-        elif frames.shape[3] == 3:
-            raise InputError(f"{name} has colors that are floats: choose .npy or .tif")
-    limits = np.iinfo(dtype.name)
-    if missing is None or dtype.itemsize > 2 or not limits.min <= missing <= limits.max:
-        missing = None
-    if not scales and missing is None and np.isnan(frames).any():
-        missing = float(limits.min)
-    padding = None if missing is None else int(missing)
-    numbers, used = np.empty(frames.shape, dtype), []
-    size = frames.size * dtype.itemsize
-    if film and size > LONGEST:
-        raise InputError(f"{name} takes {size} bytes, and a DICOM file 4 GiB: give a folder's name")
-    for part in [slice(None)] if film else [slice(n, n + 1) for n in range(len(frames))]:
-        if dtype == frames.dtype:
-            numbers[part], scale = frames[part], Scale()
-        else:
-            scale = _scale(frames[part], dtype, scales, padding)
-            numbers[part] = scale.stored(frames[part], dtype, padding, name)
-        used.append(scale)
-    strange = sum(scale not in scales for scale in used)
-    if strange:
-        warnings.warn(
-            f"{name}: floats are stored as integers in steps of {used[-1].slope:.3g}, with which "
-            ".npy does without",
-            FillWarning,
-            stacklevel=3,
-        )
-    whole = dtype.itemsize * 8
-    if bits and bits < whole:
-        low, high = (
-            (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        )
-        ends = (int(numbers.min()), int(numbers.max()), low if padding is None else padding)
-        bits = bits if low <= min(ends) and max(ends) <= high else whole
-    return Pixels(numbers, tuple(used), padding, bits if 0 < bits <= whole else whole)
-
-
-def _scale(
-    values: Shaped[np.ndarray, "f h w c"],
-    dtype: np.dtype[np.generic],
-    scales: tuple[Scale, ...],
-    padding: int | None,
-) -> Scale:
-    """Return the scale that values had, or else one of their own."""
-    if len(scales) == 1:
-        return scales[0]
-    limits, finite = np.iinfo(dtype.name), values[np.isfinite(values)].astype(np.float64)
-    low, high = limits.min + (padding == limits.min), limits.max - (padding == limits.max)
-    if not finite.size:
-        return scales[0] if scales else Scale()
-    # Values that are whole in large steps are so in a part of these steps, too.
-    for scale in sorted(scales, key=lambda each: -abs(each.slope)):
-        numbers = (finite - scale.intercept) / scale.slope
-        inside = numbers.min() > limits.min - 1 and numbers.max() < limits.max + 1
-        if inside and np.abs(numbers - np.rint(numbers)).max() < EXACT:
-            return scale
-    least, most = float(finite.min()), float(finite.max())
-    slope = _written((most - least) / (high - low) * (1 + 1e-9)) or 1.0
-    return Scale(slope, _written(least - low * slope))
-
-
-def _written(value: float) -> float:
-    """Return what is left of a number when it is written in 16 characters."""
-    return float(_decimal(value))
-
-
-def _decimal(value: float) -> str:
-    from pydicom.valuerep import format_number_as_ds
-
-    return format_number_as_ds(float(value))
-
-
 def _milliseconds(value: float) -> str:
-    return _decimal(round(1000 * value, 9))
-
-
-def _template(ours: DicomHeader | None, size: tuple[int, ...], channels: int, film: bool) -> Any:
-    """Return a data set without pixels, for all files of the new series."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-    new, kept = Dataset(), ""
-    if ours is not None:
-        old = _parsed(ours)
-        alike = (int(old.get("NumberOfFrames") or 1) > 1) == film
-        alike = alike and "PerFrameFunctionalGroupsSequence" not in old
-        samples = 3 if old.PhotometricInterpretation == "PALETTE COLOR" else old.SamplesPerPixel
-        kept = str(old.get("SOPClassUID", "")) if alike and samples == channels else ""
-        stale = OUTDATED if ours.size == size else (*OUTDATED, *SPATIAL)
-        for element in _usable(old, stale):
-            new.add(element)
-    for keyword in STUDY:
-        if keyword not in new:
-            setattr(new, keyword, "")
-    now = datetime.now()
-    new.InstanceCreationDate = new.ContentDate = now.strftime("%Y%m%d")
-    new.InstanceCreationTime = new.ContentTime = now.strftime("%H%M%S.%f")
-    if ours is None:
-        new.StudyDate, new.StudyTime = new.ContentDate, new.ContentTime
-    new.SOPClassUID = kept
-    new.StudyInstanceUID = new.get("StudyInstanceUID") or generate_uid()
-    new.SeriesInstanceUID = generate_uid()
-    new.SeriesNumber = None
-    new.Modality = new.get("Modality") or "OT"
-    if not kept:
-        new.ConversionType = "SYN"
-    new.ImageType, new.InstanceNumber = ["DERIVED", "SECONDARY"], 1
-    new.SeriesDescription, new.DerivationDescription = "framefill", DERIVATION
-    new.file_meta = FileMetaDataset()
-    new.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return new
-
-
-def _parsed(ours: DicomHeader) -> Any:
-    from pydicom.filereader import read_dataset
-
-    return read_dataset(BytesIO(ours.head), ours.implicit, ours.little)
-
-
-def _usable(old: Any, stale: tuple[str, ...]) -> Iterator[Any]:
-    """Return the elements of a source that still hold, and that can be written."""
-    from pydicom.dataset import Dataset
-    from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_dataset
-
-    for tag in list(old.keys()):
-        other = tag.group in OVERLAYS or tag.group in CURVES or tag.group in PIXELS
-        if tag.is_private or other or tag.group < 8:
-            continue
-        try:
-            element, alone = old[tag], Dataset()
-            if element.keyword in stale:
-                continue
-            alone.PixelRepresentation = int(old.get("PixelRepresentation", 0))
-            alone.add(element)
-            buffer = DicomBytesIO()
-            buffer.is_little_endian, buffer.is_implicit_VR = True, False
-            write_dataset(buffer, alone)
-        except damage():
-            continue
-        yield alone[tag]
+    return decimal(round(1000 * value, 9))
 
 
 def _set_pixels(image: Any, pixels: Pixels, part: slice, units: str) -> None:
@@ -292,8 +90,8 @@ def _set_pixels(image: Any, pixels: Pixels, part: slice, units: str) -> None:
         image.add_new("PixelPaddingValue", "SS" if signed else "US", pixels.padding)
     if scale != Scale() or units:
         image.RescaleSlope, image.RescaleIntercept = (
-            _decimal(scale.slope),
-            _decimal(scale.intercept),
+            decimal(scale.slope),
+            decimal(scale.intercept),
         )
         image.RescaleType = units[:64] or "US"
     if not image.SOPClassUID:
@@ -335,7 +133,7 @@ def _set_place(image: Any, video: Video, ours: DicomHeader | None, number: int) 
         setattr(image, keyword, _milliseconds(float(times[number])))
     if ours is not None and ours.positions:
         if len(ours.positions) == len(video.frames) and ours.size == video.frames.shape[1:3]:
-            image.ImagePositionPatient = [_decimal(each) for each in ours.positions[number]]
+            image.ImagePositionPatient = [decimal(each) for each in ours.positions[number]]
         elif "ImagePositionPatient" in image:
             del image.ImagePositionPatient
 

@@ -53,13 +53,13 @@ class Format:
 FORMATS = (
     Format("video", FILMS, "sources:films"),
     Format("image", PICTURES, "sources:images"),
-    Format("TIFF", SCANS, "sources:scans", "tiff:write_tiff"),
+    Format("TIFF", SCANS, "sources:scans", "tiff_write:write_tiff"),
     Format("NumPy array", (".npy", ".npz"), "arrays:open_array"),
     Format("NetCDF", (".nc", ".nc4", ".cdf"), "grids:open_grid", "grid_write:write_grid"),
     Format("Zarr", (".zarr",), "grids:open_grid", "grid_write:write_grid", folder=True),
     Format("HDF5", (".h5", ".hdf5", ".hdf", ".he5"), "sources:hdf5", "hdf5:write_hdf5"),
     Format("DICOM", (".dcm", ".dicom"), "dicom:open_dicom", "dicom_write:write_dicom"),
-    Format("NIfTI", (".nii", ".nii.gz"), "nifti:open_nifti", "nifti:write_nifti"),
+    Format("NIfTI", (".nii", ".nii.gz"), "nifti:open_nifti", "nifti_write:write_nifti"),
     Format(
         "TFRecord", (".tfrecord", ".tfrecords"), "records:open_records", "records:write_records"
     ),
@@ -72,9 +72,9 @@ SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes)
 def suffix_of(path: Path) -> str:
     """Return the suffix that tells the format, in small letters: .nii.gz as a whole.
 
-    Sharded files end in -00000-of-00001 behind it.
+    Sharded TFRecord files end in -00000-of-00001 behind it.
     """
-    name = re.sub(r"-\d+-of-\d+$", "", path.name.lower())
+    name = re.sub(r"(?<=\.tfrecord)-\d+-of-\d+$", "", path.name.lower())
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 

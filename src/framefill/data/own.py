@@ -15,8 +15,10 @@ from jaxtyping import Int64, Shaped
 
 from framefill.data.footage import Footage, Same, Track, TrackKind
 from framefill.data.sample import Sample, Split
-from framefill.data.video import DTYPES, first_line
+from framefill.data.video import as_frames, first_line
 from framefill.errors import InputError
+
+MOST_CLIPS = 10**8
 
 
 @runtime_checkable
@@ -54,8 +56,17 @@ class OwnConfig:
     """Share of the training clips from which a condition is hidden: one for all, or one each."""
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "OwnConfig":
-        """Return what the first clip of a dataset says."""
+    def of(cls, dataset: Dataset, dropout: tuple[float, ...] = (0.1,)) -> "OwnConfig":
+        """Return what the first clip of a dataset says.
+
+        Raises:
+            InputError: the clip is none, or there are too many of them.
+        """
+        if len(dataset) > MOST_CLIPS:
+            raise InputError(
+                f"the dataset has {len(dataset)} clips: at most {MOST_CLIPS}, since all of them "
+                "are measured and put in a random order"
+            )
         first = checked(dataset, 0)
         height, width, channels = first["frames"].shape[1:]
         return cls(
@@ -63,6 +74,7 @@ class OwnConfig:
             width=width,
             channels=channels,
             conditions=tuple(first.get("conditions", {})),
+            condition_dropout=dropout,
         )
 
     def clips(self, *, frames: int, split: Split, seed: int) -> "OwnClips":
@@ -231,23 +243,22 @@ def checked(dataset: Dataset, number: int) -> Sample:
         )
     if strange := set(sample) - {"frames", "label", "conditions"}:
         raise InputError(
-            f"clip {number} of the dataset has {min(strange)!r}: a clip has frames, label, "
-            "conditions"
-        )
-    frames = np.asarray(sample["frames"])
-    if frames.ndim not in (3, 4) or frames.dtype.name not in DTYPES:
-        raise InputError(
-            f"the frames of clip {number} have shape {frames.shape} and dtype {frames.dtype}: give "
-            f"[f h w c] or [f h w] of {', '.join(DTYPES)}"
+            f"clip {number} of the dataset has {min(strange, key=str)!r}: a clip has frames, "
+            "label, conditions"
         )
     try:
+        frames = as_frames(np.asanyarray(sample["frames"]), f"clip {number} of the dataset")
+        given = dict(sample.get("conditions") or {})
         conditions = {
-            name: np.asarray(values, np.float32)
-            for name, values in (sample.get("conditions") or {}).items()
+            name: np.ma.filled(np.ma.asarray(values, np.float32), np.nan)
+            for name, values in given.items()
         }
-    except (ValueError, TypeError) as error:
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"the conditions of clip {number} can't be read as numbers ({first_line(error)})"
+            f"clip {number} of the dataset can't be read as numbers ({first_line(error)}): frames "
+            "are an array, conditions a dict of arrays"
         ) from error
     for name, values in conditions.items():
         length, size = frames.shape[:1], frames.shape[1:3]
@@ -257,8 +268,7 @@ def checked(dataset: Dataset, number: int) -> Sample:
                 f"condition {name!r} of clip {number} has shape {values.shape}: give [f k] "
                 "vectors, [f h w k] maps, or a static map [h w k]"
             )
-    made = {**sample, "frames": frames if frames.ndim == 4 else frames[..., None]}
-    return cast(Sample, {**made, "conditions": conditions})
+    return cast(Sample, {**sample, "frames": frames, "conditions": conditions})
 
 
 def _tracks(sample: Sample) -> dict[str, Track]:

@@ -36,6 +36,11 @@ def to_video(source: Video | Shaped[np.ndarray, "..."] | Path | str) -> Video:
         return source
     if isinstance(source, np.ndarray):
         return Video(as_frames(source, "the array"))
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"a {type(source).__name__} is no video: give a path, an array [f h w c], or what "
+            "framefill.read returns"
+        )
     return read(source)
 
 
@@ -80,6 +85,8 @@ def read(
     known = format_of(path)
     film = known is None or known.name == "video"
     if path.is_file() and film and not is_dicom(path) and not layout.conditions:
+        if video:
+            raise InputError(f"{path} holds 1 video and not number {video}: count from 0")
         check_file(path)
         return _read_film(path, part)
     inner = inside(path, layout)

@@ -60,7 +60,8 @@ def save(
 def as_stored(video: Video) -> Shaped[np.ndarray, "f h w c"]:
     """Return the frames in the dtype of the input's file, the fill value for what is missing.
 
-    Without a fill value for what is missing they stay floats.
+    Without a fill value for what is missing, or with values that the dtype doesn't hold, they stay
+    floats.
     """
     if video.stored is None:
         return video.frames
@@ -69,4 +70,8 @@ def as_stored(video: Video) -> Shaped[np.ndarray, "f h w c"]:
         return video.frames
     values = np.where(missing, video.stored.missing, video.frames)
     dtype = np.dtype(video.stored.dtype)
-    return (np.rint(values) if dtype.kind in "ui" else values).astype(dtype)
+    if dtype.kind not in "ui":
+        return values.astype(dtype)
+    whole, ends = np.rint(values), np.iinfo(dtype)
+    fits = ((whole >= ends.min) & (whole <= ends.max)).all()
+    return whole.astype(dtype) if fits else video.frames

@@ -21,7 +21,7 @@ def with_sidecar(footage: Footage, layout: Layout) -> Footage:
     """Return footage with the conditions that its format didn't give, from the file beside it.
 
     The arrays of the file have the conditions' names: [f] or [f k] vectors, [f h w] or [f h w k]
-    maps of the frames' size, [h w] or [1 h w k] static maps.
+    maps of the frames' size, [h w], [h w k] or [1 h w k] static maps.
 
     Raises:
         InputError: a condition of the layout is nowhere, or its array doesn't fit the frames.
@@ -42,8 +42,7 @@ def with_sidecar(footage: Footage, layout: Layout) -> Footage:
 
 def inside(path: Path, layout: Layout) -> Layout:
     """Return a layout without the conditions that the file beside a video has."""
-    beside = sidecar_of(path)
-    if not layout.conditions or not beside.is_file():
+    if not layout.conditions or not (beside := sidecar_of(path)).is_file():
         return layout
     try:
         with zipfile.ZipFile(beside) as archive:
@@ -56,6 +55,7 @@ def inside(path: Path, layout: Layout) -> Layout:
 
 def sidecar_of(path: Path) -> Path:
     """Return the file beside a video that holds its conditions, whether there is one or not."""
+    path = path if path.name else path.resolve()
     suffix = suffix_of(path)
     known = suffix in SUFFIXES
     return path.with_name((path.name[: -len(suffix)] if known else path.name) + SIDECAR)
@@ -72,6 +72,15 @@ def track_of(array: Shaped[np.ndarray, "..."], footage: Footage, name: str) -> T
         raise InputError(f"condition {name!r} of {footage.name} holds {array.dtype}, not numbers")
     values = array.astype(np.float32)
     kind: TrackKind
+    if values.ndim == 2 and values.shape == size and len(values) == length:
+        raise InputError(
+            f"condition {name!r} of shape {array.shape} may be a vector for each of the {length} "
+            f"frames of {footage.name} or one map for all: give [1 h w k] for a map, or [f 1 k]"
+        )
+    if values.ndim == 3 and values.shape[:2] == (length, 1):
+        values = values[:, 0]
+    if values.ndim == 3 and values.shape[:2] == size and values.shape != (length, *size):
+        return Track("static", values.shape[2], Same(values))
     if values.ndim in (1, 2) and len(values) == length and values.shape != size:
         kind, values = "vector", values.reshape(length, -1)
         return Track(kind, values.shape[1], InMemory(values))

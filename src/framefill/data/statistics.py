@@ -113,7 +113,8 @@ def measure(
             plain.add(frames)
             changed.add(transform(frames))
             after(len(places))
-    return plain.moments(footage[0].name), changed.moments(footage[0].name)
+    name = footage[0].name if len(footage) == 1 else f"all of the {len(footage)} videos"
+    return plain.moments(name), changed.moments(name)
 
 
 def measure_condition(footage: Sequence[Footage], name: str) -> Moments:

@@ -77,6 +77,12 @@ class Video:
     header: Header | None = None
     conditions: Mapping[str, Shaped[np.ndarray, "..."]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.times is not None and len(self.times) != len(self.frames):
+            raise InputError(
+                f"{len(self.times)} time stamps for {len(self.frames)} frames: give one for each"
+            )
+
     def fit(
         self, *, height: int, width: int, channels: int, how: How, resize: Filter = "bicubic"
     ) -> "Video":
@@ -118,7 +124,11 @@ class Video:
             frames = fitted(with_channels(self.frames, channels, name), size, how, resize, name)
         if frames is self.frames:
             return self
-        return replace(self, frames=frames, conditions=self._maps_fitted(size, how, resize))
+        stored = self.stored
+        if stored is None and frames.dtype.kind == "f" and self.frames.dtype.kind != "f":
+            stored = Stored(self.frames.dtype.name, math.nan)
+        maps = self._maps_fitted(size, how, resize)
+        return replace(self, frames=frames, conditions=maps, stored=stored)
 
     def _maps_fitted(
         self, size: tuple[int, int], how: How, resize: Filter

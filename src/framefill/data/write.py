@@ -54,7 +54,7 @@ def write(
     """
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if fps is not None and not 0.01 <= fps <= 1000:
         raise InputError(f"fps={fps} is out of range: give 0.01 to 1000 frames per second")
     if 0 in frames.shape:
