@@ -16,7 +16,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell README.md docs src tests tools benchmarks
+	$(BIN)/codespell README.md docs src tests tools benchmarks examples
 
 # torch first, at the version of the constraints: later packages then keep it.
 $(VENV)/installed: pyproject.toml constraints.txt

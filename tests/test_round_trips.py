@@ -118,3 +118,22 @@ def test_lossless_pictures_come_back(tmp_path: Path) -> None:
     back = ff.read(tmp_path / "gray.gif")
     assert np.array_equal(back.frames, np.repeat(gray.frames, 3, axis=3))
     assert back.fps == pytest.approx(5.0)
+
+
+def test_padded_integers_stay_whole_numbers(tmp_path: Path) -> None:
+    given = Video(field("uint8")[:12, :7, :9])
+    padded = given.fit(height=HEIGHT, width=WIDTH, channels=1, how="pad")
+    assert padded.stored is not None
+    assert padded.stored.dtype == "uint8"
+    np.save(tmp_path / "clip.npy", field("uint8"))
+    config = tiny()
+    data = replace(config.data, height=HEIGHT, width=WIDTH, channels=1)
+    model = ff.train(
+        replace(config, data=data), data=tmp_path / "clip.npy", out=tmp_path / "run", progress=False
+    )
+    filled = ff.Filler(model).predict(padded, frames=3, steps=2)
+    assert np.isnan(filled.frames[:, :, 7:]).all()  # where there was never anything
+    own = filled.frames[:, :, :7, :9]
+    assert np.array_equal(own, np.rint(own))
+    back = filled.cropped(7, 9, np.dtype(np.uint8))
+    assert np.array_equal(back.frames[0, :12], given.frames)

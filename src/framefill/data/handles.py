@@ -1,5 +1,6 @@
 """Files that stay open between two reads: a few for each process, and none across a fork."""
 
+import atexit
 import contextlib
 import os
 from collections import OrderedDict
@@ -40,6 +41,13 @@ def opened(opener: Callable[[Path], Handle], path: Path) -> Handle:
             _close(next(iter(_open)))
     _open.move_to_end(place)
     return cast(Handle, _open[place][1])
+
+
+@atexit.register
+def _close_all() -> None:
+    if _owner == os.getpid():
+        while _open:
+            _close(next(iter(_open)))
 
 
 def _close(place: Hashable) -> None:
