@@ -130,7 +130,7 @@ def test_wrong_things_beside_are_refused(tmp_path, more, message):
 def test_npy_has_no_names(tmp_path):
     path = saved(tmp_path / "a.npy", noise(3, 4, 5))
     with pytest.raises(InputError, match="has no array 'wind': it holds one, which has no name"):
-        open_array(path, Layout(conditions=("wind",)))
+        open_array(path, Layout(variables=("wind",)))
 
 
 def test_what_is_no_array_is_refused(tmp_path):

@@ -441,3 +441,12 @@ def test_holes_stay_where_they_are_when_frames_are_resized() -> None:
     small = Video(frames).fit(height=8, width=8, channels=1, how="stretch", resize="box").frames
     assert np.allclose(small[0, :, :4], 5)  # made of what is there alone
     assert np.isnan(small[0, :, 5:]).all()
+
+
+def test_conditions_that_are_nowhere_are_asked_for(tmp_path: Path) -> None:
+    save(tmp_path / "a.npy", numbered(12))
+    match = (
+        r"has no 'wind' and there is no a\.conditions\.npz beside it: write the conditions there"
+    )
+    with pytest.raises(InputError, match=match):
+        place(tmp_path, layout=Layout(conditions=("wind",))).footage("train")

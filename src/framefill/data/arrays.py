@@ -126,8 +126,11 @@ def _mapped(path: Path) -> Shaped[np.ndarray, "..."]:
 
 
 def _open_npy(path: Path, layout: Layout) -> list[Footage]:
-    if asked := (*layout.variables, *layout.conditions):
-        raise InputError(f"{path} has no array {asked[0]!r}: it holds one, which has no name")
+    # Conditions may be in a file beside it, which is looked for later.
+    if layout.variables:
+        raise InputError(
+            f"{path} has no array {layout.variables[0]!r}: it holds one, which has no name"
+        )
     source = NpySource(path)
     array = source()
     axes = axes_of(array.shape, (), layout.axes, str(path))
