@@ -41,7 +41,7 @@ def names_below(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("there", "exists: choose another"),
+        ("there", "exists: choose another folder"),
         ("a.pack", "choose a name without .pack"),
         ("a.zarr", "choose a name without .zarr"),
         ("data/out", "is inside the data"),

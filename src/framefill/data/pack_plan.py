@@ -223,8 +223,11 @@ def _narrowest(footage: Footage) -> np.dtype[np.generic]:
     stored = footage.stored
     if footage.present is None or stored is None or stored.dtype not in INTEGERS:
         return footage.dtype
+    # A store may hold such frames resized, which makes fractions of integers.
+    if footage.path.suffix == ".pack" or not math.isnan(stored.missing):
+        return footage.dtype
     # Integers have no NaN: it stands for the frames that holes in the time stamps leave out.
-    return np.dtype(stored.dtype) if math.isnan(stored.missing) else footage.dtype
+    return np.dtype(stored.dtype)
 
 
 def _packed_stored(footage: Footage, dtype: np.dtype[np.generic]) -> PackedStored | None:
