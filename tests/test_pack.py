@@ -30,6 +30,7 @@ from framefill.data.pack_plan import PackPlan
 from framefill.data.pack_write import pack
 from framefill.data.sample import Split
 from framefill.data.timeline import even
+from framefill.data.video import Stored
 from framefill.data.videos import VideoClips, VideosConfig
 from framefill.errors import InputError
 from framefill.masks import ContextMasks, RandomMasks
