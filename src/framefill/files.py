@@ -68,7 +68,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         draft.mkdir()
         yield draft
         for file in draft.iterdir():
-            file.chmod(0o644)  # some libraries write files that nobody else can read
+            if file.is_file():
+                file.chmod(0o644)  # some libraries write files that nobody else can read
 
 
 def write_text(path: Path, text: str) -> None:

@@ -142,7 +142,7 @@ class VideoClips:
         start = int(starts[rng.integers(len(starts))])
         footage = self.footage[number]
         places = [start + i * self.config.every for i in range(self.frames)]
-        video = fitted(self._taken(footage, places), self.config)
+        video = self._taken(footage, places)
         if self.split == "train":
             video = _changed(video, self.config, rng)
         sample = Sample(frames=video.frames, conditions=video.conditions)
@@ -161,20 +161,21 @@ class VideoClips:
         return self.config.short == "pad"
 
     def _taken(self, footage: Footage, places: Sequence[int]) -> Video:
-        """Return frames of a video; NaN where they are before its start or after its end."""
+        """Return fitted frames; NaN where they are before the video's start or after its end."""
         inside = [place for place in places if 0 <= place < footage.length]
-        frames = footage.take(inside)
         tracks = {name: footage.tracks[name] for name in self.config.conditions}
         read = {name: track.reader(inside) for name, track in tracks.items()}
-        if len(inside) < len(places):
-            there = np.array([0 <= place < footage.length for place in places])
-            frames = _spread(floating(frames), there)
-            read = {
-                name: value if tracks[name].kind == "static" else _spread(value, there)
-                for name, value in read.items()
-            }
-        dtype = np.result_type(frames.dtype, self.dtype)
-        return Video(frames.astype(dtype), source=footage.name, conditions=read)
+        frames = footage.take(inside)
+        frames = frames.astype(np.result_type(frames.dtype, self.dtype))
+        video = fitted(Video(frames, source=footage.name, conditions=read), self.config)
+        if len(inside) == len(places):
+            return video
+        there = np.array([0 <= place < footage.length for place in places])
+        spread = {
+            name: value if tracks[name].kind == "static" else _spread(value, there)
+            for name, value in video.conditions.items()
+        }
+        return replace(video, frames=_spread(floating(video.frames), there), conditions=spread)
 
     def _chosen(self, index: int) -> tuple[np.random.Generator, int]:
         """Return a clip's randomness, with the first draw taken, and the number of its video."""
