@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Generator
 
@@ -17,134 +17,33 @@ from framefill.data.digits import DigitsConfig, MovingDigits
 from framefill.data.own import OwnClips, OwnConfig
 from framefill.data.sample import Split
 from framefill.data.videos import VideoClips, VideosConfig
+from framefill.device import Precision
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError, check_fields
+from framefill.log_config import LogConfig
 from framefill.masks import Masks
 from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.nn.config import NetworkConfig, SpaceTimeConfig, VolumeConfig
 from framefill.normalise import Normaliser
 from framefill.objective import MaskedLoss
+from framefill.optim_config import OptimConfig
 from framefill.sampling import DpmSolver2M
 from framefill.scaling import Scaling, measured_conditions
 from framefill.serialise import from_data, read_json, register_union, to_data
 
+__all__ = [
+    "Clips",
+    "Config",
+    "DataConfig",
+    "LogConfig",
+    "OptimConfig",
+    "difference",
+    "read_config",
+]
+
 DataConfig = DigitsConfig | VideosConfig | OwnConfig
 Clips = MovingDigits | VideoClips | OwnClips
 register_union(DataConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """How the weights move: AdamW with warm-up, annealing, clipping and averages of the weights."""
-
-    steps: int = 100_000
-    """Optimiser steps."""
-    batch: int = 64
-    """Clips per step."""
-    microbatch: int = 0
-    """Clips whose activations are held at once, for less memory; 0: all of the batch."""
-    lr: float = 2e-4
-    """Learning rate after the warm-up."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of Adam's averages."""
-    eps: float = 1e-8
-    """Adam's epsilon."""
-    warmup: int = 1000
-    """Steps in which the learning rate rises linearly from 0."""
-    decay: float = 0.0
-    """Share of the steps, at the end, in which the learning rate falls linearly to 0."""
-    drop: float = 1.0
-    """Factor of the learning rate at every drop_every-th step."""
-    drop_every: int = 0
-    """Steps between drops of the learning rate; 0: none."""
-    inverse_decay: float = 0.0
-    """The learning rate is divided by 1 + inverse_decay * step."""
-    weight_decay: float = 0.0
-    """Share, times the learning rate, by which weights shrink in each step (AdamW)."""
-    clip_norm: float = 1.0
-    """Largest norm of the gradient; longer ones are shortened to it; 0: any."""
-    ema: float = 0.999
-    """Rate of the weights' moving average, in both papers a constant."""
-    ema_power: float = 0.0
-    """Above 0: rate (1 - 1/step)^(power + 1) instead, so that the average forgets its start."""
-    more_ema: tuple[float, ...] = ()
-    """Rates of further averages, each a model beside the first: model-ema-0.99 and so on."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("lr", "eps"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} {getattr(self, name)} must be above 0")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(f"betas {self.betas} must be at least 0 and below 1")
-        if self.warmup < 0 or self.ema_power < 0:
-            raise InputError(
-                f"warmup {self.warmup} and ema_power {self.ema_power} must be at least 0"
-            )
-        if not 0 <= self.decay <= 1 or not 0 <= self.ema < 1:
-            raise InputError(f"decay {self.decay} and ema {self.ema} must be between 0 and 1")
-        self._check_annealing()
-        wrong = [rate for rate in self.more_ema if not 0 <= rate < 1]
-        if wrong or len({self.ema, *self.more_ema}) <= len(self.more_ema):
-            raise InputError(
-                f"more_ema {self.more_ema} must be at least 0, below 1, and all different, also "
-                f"from ema {self.ema}"
-            )
-        for name in ("microbatch", "clip_norm"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} {getattr(self, name)} must be at least 0")
-
-    def _check_annealing(self) -> None:
-        if not 0 < self.drop <= 1 or self.drop_every < 0:
-            raise InputError(
-                f"drop {self.drop} must be above 0 and at most 1, drop_every {self.drop_every} at "
-                "least 0"
-            )
-        if (self.drop < 1) != (self.drop_every > 0):
-            raise InputError(
-                f"drop {self.drop} and drop_every {self.drop_every} go together: a factor below 1 "
-                "and a number of steps, or neither"
-            )
-        if self.inverse_decay < 0 or self.weight_decay < 0:
-            raise InputError(
-                f"inverse_decay {self.inverse_decay} and weight_decay {self.weight_decay} must be "
-                "at least 0"
-            )
-
-    def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0; the first of a warm-up is 0."""
-        rise = min(step / self.warmup, 1.0) if self.warmup else 1.0
-        fall = min((self.steps - step) / (self.decay * self.steps), 1.0) if self.decay else 1.0
-        drops = self.drop ** (step // self.drop_every) if self.drop_every else 1.0
-        return self.lr * rise * max(fall, 0.0) * drops / (1 + self.inverse_decay * step)
-
-    def ema_at(self, step: int) -> float:
-        """Return the moving average's rate after `step` steps."""
-        return (1 - 1 / step) ** (self.ema_power + 1) if self.ema_power else self.ema
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogConfig:
-    """What a run writes, and when."""
-
-    log_every: int = 50
-    """Steps between lines in metrics.jsonl."""
-    sample_every: int = 2000
-    """Steps between pictures of filled clips; 0: none."""
-    save_every: int = 1000
-    """Steps between checkpoints."""
-    keep: int = 2
-    """Newest checkpoints kept; older ones are removed."""
-
-    def __post_init__(self) -> None:
-        for name in ("log_every", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
-        if self.sample_every < 0:
-            raise InputError(f"sample_every {self.sample_every} must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,18 +76,28 @@ class Config:
     """What the run writes, and when."""
     seed: int = 0
     """Seed of weights, data order, masks and noise."""
-    precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    """Of the network's arithmetic; auto: bfloat16 on CUDA."""
+    precision: Precision = "auto"
+    """Of the network's arithmetic; auto: bfloat16 on CUDA, float16 where CUDA has no bfloat16."""
     workers: int = 0
-    """Processes that make clips beside the training."""
+    """Processes that make clips beside each process of the training."""
     recompute: bool = False
     """Compute the inside of each block again on the way back instead of keeping it: a third more
     time, and much less memory."""
+    compile: bool = False
+    """Compile the network with torch.compile: minutes at the start, faster steps from then on."""
+    shard: bool = False
+    """Divide weights, averages and the optimiser's state among the processes (FSDP2), for networks
+    that don't fit one GPU; otherwise each process holds all of them (DDP)."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.seed < 0 or self.workers < 0:
             raise InputError(f"seed {self.seed} and workers {self.workers} must be at least 0")
+        if bool(self.optim.ema_widths) != bool(self.log.snapshot_every):
+            raise InputError(
+                f"optim.ema_widths {self.optim.ema_widths} and log.snapshot_every "
+                f"{self.log.snapshot_every} go together: give both or neither"
+            )
         self._check_classes()
         names = () if isinstance(self.data, DigitsConfig) else self.data.conditions
         if names and not self.network.takes_conditions:

@@ -7,7 +7,7 @@ import torch
 
 from framefill.errors import InputError
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def choose_device(word: str) -> torch.device:
@@ -37,14 +37,30 @@ def check_precision(word: str) -> None:
         raise InputError(f"no precision {word!r}: use {', '.join(get_args(Precision))}")
 
 
+def precision_on(device: torch.device, word: str) -> torch.dtype:
+    """Return the type of number that a word means on a device.
+
+    "auto" is bfloat16 on CUDA, float16 where CUDA has no bfloat16, and float32 elsewhere.
+
+    Raises:
+        InputError: as `check_precision`.
+    """
+    check_precision(word)
+    if word != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+            word
+        ]
+    if device.type != "cuda":
+        return torch.float32
+    # Emulated bfloat16 is slower than either.
+    real = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if real else torch.float16
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """Return the context in which the network computes; "auto" is bfloat16 on CUDA only."""
-    check_precision(precision)
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" else "float32"
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    """Return the context in which the network computes (`precision_on`)."""
+    dtype = precision_on(device, precision)
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
 def _has_mps() -> bool:

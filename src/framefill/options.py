@@ -3,10 +3,10 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from framefill.data.footage import Layout
 from framefill.data.videos import Fit
+from framefill.device import Precision
 from framefill.settings import Options, SamplerName
 
 
@@ -66,7 +66,7 @@ class FillOptions:
     """Class of what is filled, for models that have classes."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Of the network's arithmetic."""
     seed: int = 0
     """Of all noise."""
