@@ -132,7 +132,7 @@ def test_a_condition_is_hidden_as_a_whole_and_as_often_as_asked() -> None:
         "b": torch.ones(2000, 3, 1, 2, 2),
         "c": torch.ones(2000, 1, 1, 2, 2),
     }
-    kept = hidden(told, known, torch.Generator().manual_seed(0))
+    kept = hidden(told, known, 2000, slice(0, 2000), torch.Generator().manual_seed(0))
     gone = {name: value.isnan().flatten(1) for name, value in kept.items()}
     for name, missing in gone.items():
         assert (missing.all(dim=1) == missing.any(dim=1)).all(), name

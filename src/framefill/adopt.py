@@ -20,7 +20,8 @@ from framefill.files import atomic_folder
 from framefill.model_config import ModelConfig
 from framefill.pickles import load_pickle
 from framefill.recipes.official_ramvid import training_config, training_flags
-from framefill.run import Run, save_state
+from framefill.run_folder import Run
+from framefill.saving import save_state
 from framefill.serialise import to_data, write_json
 from framefill.training import TrainState
 

@@ -12,7 +12,7 @@ from framefill.errors import InputError
 
 
 class Batch(NamedTuple):
-    """Clips i * size to (i + 1) * size - 1 of the data.
+    """This process's part of the clips i * size to (i + 1) * size - 1 of the data.
 
     Args:
         frames: In the user's units [b f h w c].
@@ -26,21 +26,26 @@ class Batch(NamedTuple):
 
 
 class Batches(Dataset[Batch | InputError]):
-    """Batch number i.
+    """This process's part of batch number i.
 
     What is wrong with the data comes as a value: raised in a worker process, it would arrive with
     that process's traceback for a message.
+
+    Args:
+        clips: The data.
+        size: Clips of a whole batch.
+        mine: Which of them are this process's; None: all.
     """
 
-    def __init__(self, clips: Clips, size: int) -> None:
-        self.clips, self.size = clips, size
+    def __init__(self, clips: Clips, size: int, mine: slice | None = None) -> None:
+        self.clips, self.size, self.mine = clips, size, mine or slice(0, size)
 
     def __getitem__(self, index: int) -> Batch | InputError:
         """Return a batch, or what is wrong with the data."""
         try:
-            samples = [
-                self.clips.clip(n) for n in range(index * self.size, (index + 1) * self.size)
-            ]
+            first = index * self.size
+            numbers = range(first + self.mine.start, first + self.mine.stop)
+            samples = [self.clips.clip(number) for number in numbers]
             labels = [n for each in samples if (n := each.get("label")) is not None]
             return Batch(
                 torch.from_numpy(np.stack([each["frames"] for each in samples])),

@@ -1,47 +1,119 @@
-"""Checkpoints of a run: everything that an exact resume needs, written whole or not at all."""
+"""Checkpoints of a run: everything that an exact resume needs, written whole or not at all.
 
+A checkpoint holds whole tensors, however the weights were divided among processes, so any number
+of processes can go on from it. torch's own format for divided ones has a pickle in it that can't
+be read safely, and no reader but torch.
+"""
+
+import hashlib
 import pickle
-import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import rmtree
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from framefill.errors import InputError
 from framefill.files import atomic_folder
-from framefill.model import check_weights, load_weights
-from framefill.serialise import read_json, write_json
+from framefill.model import check_weights
+from framefill.serialise import from_data, read_json, write_json
 from framefill.training import TrainState
+from framefill.training.guard import Guard
+from framefill.training.spread import is_divided, like, load_whole, whole, whole_state
+from framefill.weights import save_tensors
 
 NETWORK, AVERAGE = "network.safetensors", "average.safetensors"
-MORE = "average-{rate}.safetensors"
+MORE, WIDTH = "average-{rate}.safetensors", "average-width-{width}.safetensors"
 OPTIMIZER, STATE, HISTORY = "optimizer.pt", "state.json", "history.safetensors"
+DAMAGES = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
-def save_checkpoint(folder: Path, state: TrainState, *, keep: int) -> Path:
-    """Write the checkpoint of a state and remove all but the newest `keep`.
+@dataclass(frozen=True)
+class Resumed:
+    """What became of going on.
+
+    Args:
+        passed: One line for each damaged checkpoint that was passed over.
+        ranks: Number of processes that wrote the checkpoint; 0: there is none.
+    """
+
+    passed: tuple[str, ...] = ()
+    ranks: int = 0
+
+
+def save_checkpoint(folder: Path, state: TrainState) -> Path:
+    """Write the checkpoint of a state; every process has to call it, and the first one writes.
 
     Args:
         folder: The run's folder of checkpoints.
         state: What to save.
-        keep: Number of checkpoints to keep.
 
     Returns:
         The checkpoint's folder, named after its step.
+
+    Raises:
+        InputError: it can't be written; what was there is as it was.
     """
     path = folder / f"{state.step:08d}"
-    with atomic_folder(path, overwrite=True) as draft:
-        for name, network in _networks(state):
-            _save_weights(draft / name, network)
-        if state.history is not None:
-            save_file(state.history.state(), draft / HISTORY)
-        torch.save(state.optimizer.state_dict(), draft / OPTIMIZER)
-        write_json(draft / STATE, {"step": state.step})
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    files = _files(state)
+    if is_divided(state.network):
+        # All comes together before the first process writes: were the disk full, the others would
+        # wait for it in the midst of a tensor.
+        files = iter(list(files))
+    state.ranks.first_does(lambda: _write(path, state, files))
     return path
+
+
+def _write(path: Path, state: TrainState, files: Iterator[tuple[str, dict[str, Any]]]) -> None:
+    with atomic_folder(path, overwrite=True) as draft:
+        for name, tensors in files:
+            if name == OPTIMIZER:
+                with (draft / name).open("wb") as file:
+                    torch.save(tensors, file)
+            else:
+                save_tensors(draft / name, tensors)
+        sums = {file.name: _sum(file) for file in sorted(draft.iterdir())}
+        written = {
+            "step": state.step,
+            "ranks": state.ranks.count,
+            "guard": asdict(state.guard),
+            "scaler": state.scaler.state_dict(),
+            "sums": sums,
+        }
+        write_json(draft / STATE, written)
+
+
+def _files(state: TrainState) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what is written, on the first process; the others help to put it together."""
+    keep = state.ranks.first
+    for name, network in _networks(state):
+        yield name, whole_state(network, keep)
+    if state.history is not None:
+        yield HISTORY, state.history.state()
+    yield OPTIMIZER, _whole_optimizer(state)
+
+
+def _whole_optimizer(state: TrainState) -> dict[str, Any]:
+    found = state.optimizer.state_dict()
+    moments = {
+        number: {name: whole(value).cpu() for name, value in values.items()}
+        for number, values in found["state"].items()
+    }
+    return {**found, "state": moments}
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -52,78 +124,167 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
-def load_checkpoint(path: Path, state: TrainState) -> None:
+def prune(folder: Path, *, keep: int, best: Collection[int]) -> None:
+    """Remove all checkpoints but the newest ones and the best.
+
+    Nothing is removed unless the newest one reads back as it was written.
+
+    Args:
+        folder: The run's folder of checkpoints.
+        keep: How many of the newest are kept.
+        best: Steps of others that are kept.
+
+    Raises:
+        InputError: the newest one is damaged; nothing was removed.
+    """
+    found = checkpoints(folder)
+    old = [path for path in found[:-keep] if int(path.name) not in best]
+    if not old:
+        return
+    check_sums(found[-1])
+    for path in old:
+        # Half removed, it must not look like a damaged one.
+        going = path.rename(path.with_name(f".{path.name}-going"))
+        rmtree(going)
+
+
+def check_sums(path: Path) -> dict[str, Any]:
+    """Refuse a checkpoint whose files are not as they were written.
+
+    Returns:
+        What its state.json says.
+
+    Raises:
+        InputError: a file is missing, cut short or altered.
+    """
+    try:
+        said = read_json(path / STATE)
+        for name, expected in said.get("sums", {}).items():
+            if _sum(path / Path(name).name) != expected:
+                raise ValueError(f"{name} is cut short or altered")
+        if said["step"] != int(path.name):
+            raise ValueError(f"it is of step {said['step']}")
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"checkpoint {path} is damaged: {error}") from error
+    return dict(said)
+
+
+def load_checkpoint(path: Path, state: TrainState) -> int:
     """Bring a state to where a checkpoint was, or leave it as it is.
+
+    Returns:
+        The number of processes that wrote it.
 
     Raises:
         InputError: the checkpoint is damaged, or of another network.
     """
-    before = state.optimizer.state_dict()
+    said = check_sums(path)
     try:
         optimizer = torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True)
-        step = read_json(path / STATE)["step"]
-        if step != int(path.name):
-            raise ValueError(f"it is of step {step}")
         for name, network in _networks(state):
             check_weights(network, path / name)
         history = None if state.history is None else load_file(path / HISTORY)
         if state.history is not None and history is not None:
             state.history.check(history)
-        state.optimizer.load_state_dict(optimizer)
-        for name, network in _networks(state):
-            load_weights(network, path / name)
-        if state.history is not None and history is not None:
-            state.history.load(history)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-        SafetensorError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
-        state.optimizer.load_state_dict(before)
+        guard = from_data(said.get("guard", {}), Guard, source=str(path / STATE))
+        before = state.optimizer.state_dict()
+        try:
+            state.optimizer.load_state_dict(_divided_optimizer(optimizer, state))
+        except DAMAGES:
+            state.optimizer.load_state_dict(before)
+            raise
+    except DAMAGES as error:
         # What torch says of a damaged pickle ends in advice to load it without care.
         reason = str(error) if isinstance(error, ValueError) else "a file is cut short or altered"
         raise InputError(f"checkpoint {path} is damaged: {reason}") from error
-    state.step = step
+    for name, network in _networks(state):
+        load_whole(network, load_file(path / name))
+    if state.history is not None and history is not None:
+        state.history.load(history)
+    if state.scaler.is_enabled() and said.get("scaler"):
+        state.scaler.load_state_dict(said["scaler"])
+    state.step, state.guard = said["step"], guard
+    return int(said.get("ranks", 1))
 
 
-def resume(folder: Path, state: TrainState) -> list[str]:
+def _divided_optimizer(optimizer: dict[str, Any], state: TrainState) -> dict[str, Any]:
+    """Return a state of the optimiser, divided as the weights are."""
+    weights = list(state.network.parameters())
+
+    def placed(value: Tensor, weight: nn.Parameter) -> Tensor:
+        return like(value, weight) if value.ndim else value
+
+    moments = {
+        number: {name: placed(value, weights[number]) for name, value in values.items()}
+        for number, values in optimizer["state"].items()
+    }
+    return {**optimizer, "state": moments}
+
+
+def resume(folder: Path, state: TrainState, *, steady: bool = False) -> Resumed:
     """Bring a state to the newest checkpoint that can be read, if there is any.
 
     Damaged ones are renamed to NAME.damaged, so that none of them counts as the newest later.
+    Every process has to call it.
 
-    Returns:
-        One line for each damaged checkpoint.
+    Args:
+        folder: The run's folder of checkpoints.
+        state: Of a run of the same config.
+        steady: Pass over those that were written amid bad steps, too.
 
     Raises:
         InputError: there are checkpoints, but none can be read.
     """
-    passed = []
+    passed, newest = state.ranks.first_does(lambda: _newest(folder, steady))
+    if newest is None:
+        return Resumed()
+    try:
+        return Resumed(passed, load_checkpoint(newest, state))
+    except InputError as error:
+        if not state.ranks.alone:
+            raise
+        # Its sums are right, or it is too old to have any.
+        _set_aside(newest, len(checkpoints(folder)) == 1, str(error))
+        older = resume(folder, state, steady=steady)
+        return Resumed((*passed, str(error), *older.passed), older.ranks)
+
+
+def _newest(folder: Path, steady: bool) -> tuple[tuple[str, ...], Path | None]:
+    """Return what was passed over, and the newest checkpoint whose files are whole."""
+    damaged: list[tuple[Path, str]] = []
+    found = None
     for path in reversed(checkpoints(folder)):
         try:
-            load_checkpoint(path, state)
+            said = check_sums(path)
         except InputError as error:
-            passed.append((path, str(error)))
-        else:
+            damaged.append((path, str(error)))
+            continue
+        if not steady or not said.get("guard", {}).get("streak"):
+            found = path
             break
-    if passed and state.step == 0:
-        raise InputError(f"{passed[0][1]}; no older one can be read: start anew in another folder")
-    for path, _ in passed:
-        path.rename(path.with_name(f"{path.name}.damaged"))
-    return [reason for _, reason in passed]
+    if damaged and found is None:
+        raise InputError(_hopeless(damaged[0][1]))
+    for path, reason in damaged:
+        _set_aside(path, False, reason)
+    return tuple(reason for _, reason in damaged), found
+
+
+def _set_aside(path: Path, only: bool, reason: str) -> None:
+    if only:
+        raise InputError(_hopeless(reason))
+    path.rename(path.with_name(f"{path.name}.damaged"))
+
+
+def _hopeless(reason: str) -> str:
+    return f"{reason}; no older one can be read: start anew in another folder"
 
 
 def _networks(state: TrainState) -> list[tuple[str, nn.Module]]:
     more = [(MORE.format(rate=rate), average) for rate, average in state.more.items()]
-    return [(NETWORK, state.network), (AVERAGE, state.average), *more]
+    widths = [(WIDTH.format(width=width), each) for width, each in state.widths.items()]
+    return [(NETWORK, state.network), (AVERAGE, state.average), *more, *widths]
 
 
-def _save_weights(path: Path, network: nn.Module) -> None:
-    weights = {
-        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
-    }
-    save_file(weights, path)
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

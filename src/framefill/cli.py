@@ -30,6 +30,7 @@ from framefill.recipes import recipe as get_recipe
 from framefill.run import train as run_training
 from framefill.settings import Settings
 from framefill.stock import data, doctor, pack
+from framefill.stopping import REQUEUE, StoppedError
 from framefill.verbs import fill, generate, interpolate, predict, rewind, upsample
 
 
@@ -239,7 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0 done, 1 a failure that is ours, 2 a user's mistake, 130 interrupted.
+        The exit status: 0 done, 1 a failure that is ours, 2 a user's mistake, 75 stopped by a
+        signal and saved, to be started again, 130 interrupted.
     """
     try:
         call = parse_command(COMMANDS, list(sys.argv[1:] if arguments is None else arguments))
@@ -258,6 +260,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"framefill: {place}{error.strerror or error}", file=sys.stderr)
         return 2
+    except StoppedError as stop:
+        print(
+            f"framefill: stopped by {stop.word}, and saved: the same command goes on",
+            file=sys.stderr,
+        )
+        return REQUEUE
     except KeyboardInterrupt:
         print("framefill: interrupted", file=sys.stderr)
         return 130

@@ -70,13 +70,25 @@ def in_model_range(condition: Condition, value: Shaped[Tensor, "..."]) -> Float[
 
 
 def hidden(
-    told: Mapping[str, Float[Tensor, "..."]], conditions: Sequence[Condition], generator: Generator
+    told: Mapping[str, Float[Tensor, "..."]],
+    conditions: Sequence[Condition],
+    batch: int,
+    mine: slice,
+    generator: Generator,
 ) -> dict[str, Float[Tensor, "..."]]:
-    """Hide each condition from its share of the clips: NaN, as where it isn't known."""
+    """Hide each condition from its share of the clips: NaN, as where it isn't known.
+
+    Args:
+        told: Conditions of some clips of a batch, by name.
+        conditions: What hides them.
+        batch: Clips of the whole batch: luck is drawn for all of them.
+        mine: Which of them these are.
+        generator: On the CPU.
+    """
     kept = {}
     for condition in conditions:
         values = told[condition.name]
-        dropped = torch.rand(len(values), generator=generator) < condition.dropout
+        dropped = torch.rand(batch, generator=generator)[mine] < condition.dropout
         kept[condition.name] = values.masked_fill(
             dropped.reshape(-1, *[1] * (values.ndim - 1)), torch.nan
         )

@@ -74,6 +74,8 @@ class Config:
     """How the weights move."""
     log: LogConfig = field(default_factory=LogConfig)
     """What the run writes, and when."""
+    start: Path | None = None
+    """A model folder whose weights the run starts from; none: they are drawn by the seed."""
     seed: int = 0
     """Seed of weights, data order, masks and noise."""
     precision: Precision = "auto"

@@ -11,7 +11,7 @@ from framefill.convert.ramvid_flags import parse_flags
 from framefill.errors import InputError
 from framefill.fill import load
 from framefill.model import Model
-from framefill.run import Run
+from framefill.run_folder import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from framefill.model_config import ModelConfig, SamplerConfig
 from framefill.planning import tasks
 from framefill.randomness import generator_for
 from framefill.roles import check_row
-from framefill.run import Run
+from framefill.run_folder import Run
 from framefill.serialise import to_data, write_json
 from framefill.settings import Settings
 

@@ -1,6 +1,8 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -8,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from framefill.errors import InputError
+
+DRAFT = re.compile(r"\..+-[0-9a-f]{8}(\.[^.]*)?")
+RETIRED = re.compile(r"\.(.+)-[0-9a-f]{8}-old")
 
 
 @contextmanager
@@ -30,7 +35,7 @@ def replacing(path: Path, *, overwrite: bool, folder: bool = False) -> Iterator[
         raise InputError(f"{path} is a {'file' if folder else 'folder'}: choose another name")
     token = secrets.token_hex(4)
     temporary = path.with_name(f".{path.stem}-{token}{path.suffix}")
-    retired = path.with_name(f".{path.stem}-{token}-old")
+    retired = path.with_name(f".{path.name}-{token}-old")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -44,9 +49,12 @@ def replacing(path: Path, *, overwrite: bool, folder: bool = False) -> Iterator[
             if retired.exists() and not path.exists():
                 retired.rename(path)
             _remove(retired)
+        _flush_names(path.parent)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise InputError(
-            f"{path} can't be written ({error.strerror or error}): choose another"
+            f"{path} can't be written ({error.strerror or error}): "
+            + ("free some space" if full else "choose another")
         ) from error
 
 
@@ -76,6 +84,35 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, or replace it, so that it is never seen half written."""
     with replacing(path, overwrite=True) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def restore_after_a_kill(folder: Path) -> None:
+    """Put in order what a process that was killed has left in a folder where it made files.
+
+    What was set aside to be replaced comes back if nothing has taken its place, and drafts go.
+    Nobody else may be writing there.
+    """
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if retired := RETIRED.fullmatch(path.name):
+            before = path.with_name(retired[1])
+            if not before.exists():
+                path.rename(before)
+                continue
+        if retired or DRAFT.fullmatch(path.name):
+            _remove(path)
+
+
+def _flush_names(folder: Path) -> None:
+    """Make sure that a new name in a folder is on the disk, where the system can do so."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _flush(path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from framefill.config import Clips, Config, read_config
+from framefill.config import Clips, Config
 from framefill.data.digits import DigitsConfig
 from framefill.data.own import Dataset, OwnClips, OwnConfig
 from framefill.data.videos import VideoClips, VideosConfig
@@ -37,7 +37,7 @@ def take_in(
     data: Path | str | Dataset | None,
     test: Dataset | None,
     *,
-    before: Path,
+    known: Config | None,
     held_out: bool,
     progress: bool,
     say: Callable[[str], None],
@@ -48,8 +48,8 @@ def take_in(
         config: The run's.
         data: Where the data is, or a dataset; None: where the config says.
         test: A dataset that is held out, if `data` is one.
-        before: Configuration of the same run, if there is one already: what was measured on the
-            same data is taken from there.
+        known: Config of the same run, if there is one already: what was measured on the same data
+            is taken from there.
         held_out: Held-out clips are needed.
         progress: Show a progress bar.
         say: Takes messages for the user.
@@ -61,7 +61,7 @@ def take_in(
         _check_dataset(test, "test")
     if data is not None and not isinstance(data, str | Path):
         _check_dataset(data, "data")
-        return _of_datasets(config, data, test if held_out else None, progress, before)
+        return _of_datasets(config, data, test if held_out else None, progress, known)
     if test is not None:
         raise InputError("test= is a dataset for data= that is one: give both, or a folder")
     if data is not None:
@@ -73,7 +73,7 @@ def take_in(
     clips = config.clips("train")
     if isinstance(clips, VideoClips):
         _tell(clips, say)
-        config = _measured_before(config, clips, before) or _measured(config, clips, progress)
+        config = _measured_before(config, clips, known) or _measured(config, clips, progress)
     else:
         config = config.measured(clips)
     config.normaliser.to_clip(clips[0])
@@ -97,7 +97,7 @@ def _check_dataset(value: object, name: str) -> None:
 
 
 def _of_datasets(
-    config: Config, data: Dataset, test: Dataset | None, progress: bool, before: Path
+    config: Config, data: Dataset, test: Dataset | None, progress: bool, known: Config | None
 ) -> Intake:
     hide = config.data.condition_dropout if not isinstance(config.data, DigitsConfig) else (0.1,)
     own, length, seed = OwnConfig.of(data, hide), config.masks.frames, config.seed
@@ -106,7 +106,7 @@ def _of_datasets(
     )
     clips, held = made(data, split="train"), made(test, split="test") if test is not None else None
     config = replace(config, data=own)
-    config = _measured_before(config, clips, before) or _measured(config, clips, progress)
+    config = _measured_before(config, clips, known) or _measured(config, clips, progress)
     config.normaliser.to_clip(clips[0])
     return Intake(config, clips, held)
 
@@ -121,16 +121,15 @@ def _tell(clips: VideoClips, say: Callable[[str], None]) -> None:
         )
 
 
-def _measured_before(config: Config, clips: VideoClips | OwnClips, before: Path) -> Config | None:
+def _measured_before(
+    config: Config, clips: VideoClips | OwnClips, known: Config | None
+) -> Config | None:
     """Return the config with what was measured for the same run, if it was."""
-    if not before.is_file() or not (
-        config.scaling.measures(clips.footage) or clips.config.conditions
-    ):
+    if known is None or not (config.scaling.measures(clips.footage) or clips.config.conditions):
         return None
-    started = read_config(before)
-    if (started.data, started.scaling) != (config.data, config.scaling):
+    if (known.data, known.scaling) != (config.data, config.scaling):
         return None
-    return config.scaled(started.normaliser, started.conditions)
+    return config.scaled(known.normaliser, known.conditions)
 
 
 def _measured(config: Config, clips: VideoClips | OwnClips, progress: bool) -> Config:

@@ -1,21 +1,22 @@
 """A trained model: a network, what its output means, and all that is needed to use it."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Generator, nn
 
 from framefill.completion import complete
 from framefill.device import autocast
 from framefill.errors import InputError
-from framefill.files import atomic_folder
+from framefill.files import atomic_folder, replacing, write_text
 from framefill.gaps import valid_in
 from framefill.given import conditions_for
 from framefill.guidance import Guided
@@ -28,6 +29,7 @@ from framefill.serialise import from_data, read_json, to_data, write_json
 from framefill.sliding import slide as slide_along
 from framefill.told import Told
 from framefill.types import Clip, Roles
+from framefill.weights import save_tensors
 from framefill.windows import Window
 
 FORMAT_VERSION = 1
@@ -220,15 +222,29 @@ class Model:
             other := {p.name for p in folder.iterdir()} - {CONFIG, WEIGHTS, CARD}
         ):
             raise InputError(f"{folder} holds other files ({min(other)}): choose another name")
+        data = {"format_version": FORMAT_VERSION, **to_data(self.config)}
+        weights = {
+            name: value.detach().cpu().to(getattr(torch, dtype)).contiguous()
+            for name, value in self.network.state_dict().items()
+        }
+        if overwrite and folder.is_dir() and _holds(folder / CONFIG, data):
+            # File by file: the folder is a model at every moment, whatever happens.
+            with replacing(folder / WEIGHTS, overwrite=True) as file:
+                save_tensors(file, weights)
+            write_text(folder / CARD, self.card)
+            return
         with atomic_folder(folder, overwrite=overwrite) as draft:
-            data = {"format_version": FORMAT_VERSION, **to_data(self.config)}
             write_json(draft / CONFIG, data)
-            weights = {
-                name: value.detach().cpu().to(getattr(torch, dtype)).contiguous()
-                for name, value in self.network.state_dict().items()
-            }
-            save_file(weights, draft / WEIGHTS)
+            save_tensors(draft / WEIGHTS, weights)
             (draft / CARD).write_text(self.card, encoding="utf-8")
+
+
+def _holds(path: Path, data: dict[str, Any]) -> bool:
+    """Say whether a JSON file holds just this."""
+    try:
+        return bool(read_json(path) == json.loads(json.dumps(data)))
+    except InputError:
+        return False
 
 
 def _notified(videos: Iterator[Clip], notify: Callable[[], None]) -> Iterator[Clip]:

@@ -16,6 +16,29 @@ from framefill.types import Clip, Denoiser, Levels, Roles, Valid
 from framefill.variational import posterior_floor, reverse_step, step_bits
 
 
+class LevelDraws(NamedTuple):
+    """What is random about the noise levels of a batch, whatever the roles of its frames.
+
+    Args:
+        target: Level of each clip's TARGET frames.
+        known: Level of each frame, should it be KNOWN.
+        weights: Factors of the clips' losses.
+    """
+
+    target: Float[Tensor, " b"]
+    known: Levels
+    weights: Float[Tensor, " b"]
+
+    def of(self, part: slice) -> "LevelDraws":
+        """Return those of some of the clips."""
+        return LevelDraws(self.target[part], self.known[part], self.weights[part])
+
+    def levels(self, roles: Roles) -> Levels:
+        """Return the level of each frame, 0 for clean ones; roles are on the CPU."""
+        known = self.known.masked_fill(roles != Role.KNOWN, 0.0)
+        return torch.where(roles == Role.TARGET, self.target[:, None], known)
+
+
 class Draws(NamedTuple):
     """What is random in the loss of a batch.
 
@@ -127,37 +150,36 @@ class MaskedLoss:
             generator: On the CPU.
             history: Of losses, for loss-aware levels.
         """
-        if history is None:
-            target, weights = None, torch.ones(len(roles))
-        else:
-            target, weights = history.draw(len(roles), generator)
-        levels = self.draw_levels(diffusion, roles.cpu(), generator, target).to(clip.device)
+        drawn = self.draw_levels(diffusion, len(roles), roles.shape[1], generator, history)
         noise = torch.randn(clip.shape, generator=generator).to(clip)
-        return Draws(levels, noise, weights.to(clip.device))
+        levels = drawn.levels(roles.cpu())
+        return Draws(levels.to(clip.device), noise, drawn.weights.to(clip.device))
 
     def draw_levels(
         self,
         diffusion: Diffusion,
-        roles: Roles,
+        clips: int,
+        frames: int,
         generator: Generator,
-        target: Float[Tensor, " b"] | None = None,
-    ) -> Levels:
+        history: LossHistory | None = None,
+    ) -> LevelDraws:
         """Draw one level for the TARGET frames of each clip, and small ones for KNOWN frames.
 
         Args:
             diffusion: Its schedule draws them.
-            roles: What each frame is to the model, on the CPU.
+            clips: Number of clips.
+            frames: Length of each.
             generator: On the CPU.
-            target: Levels of the TARGET frames that were drawn already.
+            history: Of losses, for loss-aware levels.
         """
-        if target is None:
-            target = diffusion.schedule.draw(len(roles), generator)
-        target = target[:, None]
+        if history is None:
+            target, weights = diffusion.schedule.draw(clips, generator), torch.ones(clips)
+        else:
+            target, weights = history.draw(clips, generator)
         known = diffusion.schedule.draw_up_to(
-            self.known_level, clips=roles.shape[0], frames=roles.shape[1], generator=generator
+            self.known_level, clips=clips, frames=frames, generator=generator
         )
-        known = known.masked_fill(roles != Role.KNOWN, 0.0)
-        return torch.where(roles == Role.TARGET, target, known)
+        return LevelDraws(target, known, weights)
 
     def at(
         self,

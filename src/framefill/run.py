@@ -1,76 +1,38 @@
-"""A run folder: train a config into it, or go on where it stopped."""
+"""Train a config into a run folder, or go on where it stopped."""
 
-import json
-import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import torch
+from torch import nn
 
+from framefill.adaptation import adapted
+from framefill.bookkeeping import Bookkeeping
 from framefill.card import model_card
-from framefill.checkpoint import resume, save_checkpoint
-from framefill.config import Clips, Config, LogConfig, difference, read_config
+from framefill.checkpoint import Resumed, checkpoints, resume
+from framefill.config import Config, read_config
 from framefill.data.own import Dataset
-from framefill.data.sheet import SheetRow, save_sheet
-from framefill.data.videos import ALL_CLASSES, VideosConfig
-from framefill.data.write import to_picture
-from framefill.device import choose_device
+from framefill.divergence import keep_batch, went_back
 from framefill.errors import InputError
-from framefill.files import write_text
 from framefill.intake import Intake, take_in
-from framefill.model import Model
-from framefill.planning import can_fill
+from framefill.model import Model, load_model
 from framefill.progress import ProgressDisplay
-from framefill.randomness import generator_for
 from framefill.recipes import recipe
-from framefill.serialise import to_data, write_json
+from framefill.run_folder import Run, RunState
+from framefill.saving import save_averages, save_state, whole_network
+from framefill.serialise import to_data
+from framefill.snapshots import forget_after
+from framefill.stopping import Signals, StoppedError, signals
+from framefill.telemetry import Telemetry
+from framefill.trackers.opening import open_trackers
 from framefill.training import Report, TrainState, train_steps
+from framefill.training.ranks import Ranks, joined
+from framefill.training.spread import is_divided
+from framefill.validation import FixedClips
 
-PREVIEW_CLIPS = 3
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder and what is in it.
-
-    config.json, metrics.jsonl, checkpoints/<step>/, samples/ and model/, the averaged model,
-    loadable at any time; beside it model-ema-RATE/ for each further average.
-    """
-
-    folder: Path
-
-    @property
-    def config(self) -> Path:
-        """The run's configuration."""
-        return self.folder / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object per line."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """One folder per checkpoint, named after its step."""
-        return self.folder / "checkpoints"
-
-    @property
-    def samples(self) -> Path:
-        """Pictures of clips that the model filled while it was trained."""
-        return self.folder / "samples"
-
-    @property
-    def model(self) -> Path:
-        """The averaged model of the newest checkpoint."""
-        return self.folder / "model"
-
-    def model_at(self, rate: float) -> Path:
-        """The model of a further average."""
-        return self.folder / f"model-ema-{rate}"
+Say = Callable[[str], None]
 
 
 def train(
@@ -82,9 +44,12 @@ def train(
     name: str = "",
     device: str = "auto",
     progress: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Model:
     """Train a config into a run folder; the same call again goes on where it stopped.
+
+    Started by torchrun, or a cluster's launcher that says the same, all processes train together;
+    the first one writes.
 
     Args:
         config: What to train, or the name of a recipe.
@@ -93,7 +58,7 @@ def train(
             (`framefill.data.own.Dataset`); None: where the config says.
         test: Held-out clips, where `data` is a dataset; None: no pictures of them.
         name: Of the recipe, for the model card.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "auto", "cpu", "cuda" or "mps"; each process takes its own GPU.
         progress: Show a progress bar, or a line now and then where there is no terminal.
         say: Takes messages for the user.
 
@@ -101,190 +66,248 @@ def train(
         The averaged model.
 
     Raises:
-        InputError: the folder holds something else, or a run of another config.
-        KeyboardInterrupt: the user interrupted; the run was saved after its last whole step.
+        InputError: the folder holds something else, a run of another config, or one that another
+            process is training; the data are faulty; the disk is full; or training diverged.
+        StoppedError: SIGTERM or SIGUSR1 came; the run was saved after its last whole step.
+        KeyboardInterrupt: the user interrupted; the run was saved, too.
     """
     if isinstance(config, str):
         name = name or config
         config = recipe(config)
-    run = Run(Path(out))
-    # Everything that can be wrong with the settings shows before the folder is touched.
-    intake = take_in(
-        config,
-        data,
-        test,
-        before=run.config,
-        held_out=config.log.sample_every > 0,
-        progress=progress,
-        say=say,
-    )
-    config = intake.config
-    state = TrainState.start(config, choose_device(device))
-    _claim(run, config)
-    for line in resume(run.checkpoints, state):
+    with signals() as heard, joined(device) as (ranks, place), ExitStack() as held:
+        if not ranks.first:
+            progress, say = False, _silent
+        run, plan = Run(Path(out)), _Plan(config, data, test, progress, say)
+        # Everything that can be wrong with the settings shows before the folder is touched.
+        ranks.share(config.optim.batch)
+        intake = _taken_in(plan, run, ranks)
+        config = intake.config
+        state = TrainState.start(config, place, ranks, _first_weights(config, run, say))
+        ranks.first_does(lambda: run.begin(config, held))
+        resumed = resume(run.checkpoints, state)
+        _tell(resumed, config, state, say)
+        if state.step < config.optim.steps:
+            training = _Training(run, intake, name, state, heard, say)
+            training.go_on(held, progress=progress)
+        return _result(run, config, name, state)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `train` was asked for."""
+
+    config: Config
+    data: Path | str | Dataset | None
+    test: Dataset | None
+    progress: bool
+    say: Say
+
+    def take_in(self, known: Config | None, *, held_out: bool) -> Intake:
+        return take_in(
+            self.config,
+            self.data,
+            self.test,
+            known=known,
+            held_out=held_out and self.config.log.sample_every > 0,
+            progress=self.progress,
+            say=self.say,
+        )
+
+
+def _taken_in(plan: _Plan, run: Run, ranks: Ranks) -> Intake:
+    """Take in the data; the first process measures it for all, and looks at the folder."""
+    found: list[Intake] = []
+
+    def measured() -> Config:
+        known = read_config(run.config) if run.config.is_file() else None
+        found.append(plan.take_in(known, held_out=True))
+        run.check(found[0].config)
+        return found[0].config
+
+    config = ranks.first_does(measured)
+    return found[0] if found else plan.take_in(config, held_out=False)
+
+
+def _first_weights(config: Config, run: Run, say: Say) -> dict[str, torch.Tensor] | None:
+    """Return the weights of the model that a run starts from, should it have just begun."""
+    if config.start is None or checkpoints(run.checkpoints):
+        return None
+    found = adapted(load_model(config.start), config.model())
+    for change in found.changes:
+        say(change)
+    return found.weights
+
+
+def _tell(resumed: Resumed, config: Config, state: TrainState, say: Say) -> None:
+    for line in resumed.passed:
         say(f"passed over: {line}")
     if state.step >= config.optim.steps:
         say(f"at step {state.step} of {config.optim.steps} already: to go on, raise --optim.steps")
     elif state.step:
         say(f"going on at step {state.step} of {config.optim.steps}")
-    spent = _forget_metrics_after(run, state.step)
-    run.samples.mkdir(exist_ok=True)
-    with (
-        ProgressDisplay(config, state.step, spent, show=progress) as display,
-        _interrupts() as interrupted,
-    ):
-        for report in train_steps(config, state, intake.train):
-            _after_step(run, intake, name, state, report, display, say)
-            if interrupted():
-                save_state(run, config, name, state)
-                raise KeyboardInterrupt
-    return _model(config, name, state)
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Note an interrupt instead of raising it within a step; a second one is raised at once.
-
-    A step that is cut in two could not be resumed exactly.
-    """
-    noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield noted.is_set
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(*_: object) -> None:
-        noted.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield noted.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _claim(run: Run, config: Config) -> None:
-    """Make the folder this config's, or check that it is."""
-    if run.folder.exists() and not run.folder.is_dir():
-        raise InputError(f"{run.folder} is a file: choose a folder for --out")
-    # What begins with a dot is the draft of a file that was not finished.
-    if not run.folder.exists() or all(p.name.startswith(".") for p in run.folder.iterdir()):
-        run.folder.mkdir(parents=True, exist_ok=True)
-        write_json(run.config, to_data(config))
-        return
-    if not run.config.is_file():
-        raise InputError(f"{run.folder} holds files but no run: choose another folder for --out")
-    started = read_config(run.config)
-    changes = difference(_identity(started, config), _identity(config, config))
-    if changes:
-        raise InputError(
-            f"{run.folder} holds a run of another config ({'; '.join(changes)}): "
-            "choose another folder for --out, or give the same settings to go on"
+    if resumed.ranks not in (0, state.ranks.count):
+        say(
+            f"processes: {resumed.ranks} before, {state.ranks.count} now: the same clips, masks, "
+            "levels and noise follow, but sums are rounded in another order and dropout falls "
+            "elsewhere, so the steps are not the same bit for bit"
         )
-    write_json(run.config, to_data(config))
 
 
-def _identity(config: Config, now: Config) -> Config:
-    """Return what of a config decides what is learned, as far as it was decided already."""
-    optim, data = replace(config.optim, microbatch=0), config.data
-    if config.optim.decay == now.optim.decay == 0:
-        # Without a fall towards the end no step depends on how many there are.
-        optim = replace(optim, steps=now.optim.steps)
-    if isinstance(data, VideosConfig) and isinstance(now.data, VideosConfig):
-        path = data.path or now.data.path
-        classes = now.data.classes if data.classes == ALL_CLASSES else data.classes
-        data = replace(data, path=path, classes=classes)
-    return replace(
-        config, optim=optim, data=data, log=LogConfig(), workers=0, recompute=now.recompute
-    )
+def _silent(line: str) -> None:
+    """Say nothing: the first process speaks for all."""
 
 
-def _after_step(
-    run: Run,
-    intake: Intake,
-    name: str,
-    state: TrainState,
-    report: Report,
-    display: "ProgressDisplay",
-    say: Callable[[str], None],
-) -> None:
-    config = intake.config
-    log, last = config.log, state.step == config.optim.steps
-    display.show(report)
-    if state.step % log.log_every == 0 or last:
-        line = {**asdict(report), "seconds": round(display.seconds, 3)}
-        with run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    if state.step % log.save_every == 0 or last:
-        save_state(run, config, name, state)
-    due = log.sample_every and (state.step % log.sample_every == 0 or last)
-    if due and intake.test is not None:
-        say(f"filling held-out clips for {run.samples} in {config.sampler.steps} steps")
-        try:
-            _preview(run, config, intake.test, _model(config, name, state), state.step)
-        except InputError as error:  # which is no reason to stop a training
-            say(f"no pictures of held-out clips: {error}")
-
-
-def save_state(run: Run, config: Config, name: str, state: TrainState) -> None:
-    """Write a checkpoint, and the models of all averages."""
-    save_checkpoint(run.checkpoints, state, keep=config.log.keep)
-    card = model_card(config, name, state)
-    Model(state.average, config.model(), card).save(run.model, overwrite=True)
-    for rate, average in state.more.items():
-        Model(average, config.model(), card).save(run.model_at(rate), overwrite=True)
-
-
-def _model(config: Config, name: str, state: TrainState) -> Model:
+def _result(run: Run, config: Config, name: str, state: TrainState) -> Model:
+    if is_divided(state.average):
+        state.ranks.first_does(lambda: None)  # until it is written
+        return load_model(run.model)
     return Model(state.average, config.model(), model_card(config, name, state))
 
 
-def _preview(run: Run, config: Config, clips: Clips, model: Model, step: int) -> None:
-    """Draw held-out clips as the model fills their second half, and all between their ends."""
-    frames, normaliser = config.masks.frames, config.normaliser
-    half = frames // 2
-    rows: list[SheetRow] = []
-    for row in ("K" * half + "T" * (frames - half), "K" + "T" * (frames - 2) + "K"):
-        if not can_fill(row, config.masks):
-            continue
-        for index in range(PREVIEW_CLIPS):
-            sample = clips.clip(index)
-            truth = sample["frames"]
-            clip = normaliser.to_clip(truth)[None].to(model.device)
-            told = model.of_class([sample.get("label")])
-            told = told.given(sample.get("conditions", {}), frames)
-            filled = told.fill_video(
-                clip, model.plan(row), [generator_for(config.seed, index)], guidance=1.0
-            )
-            values = normaliser.to_frames(filled[0], np.dtype(np.float32))
-            limits = (normaliser.low, normaliser.high)
-            rows += [
-                SheetRow("truth", to_picture(truth, limits), "R" * frames),
-                SheetRow("filled", to_picture(values, limits), row),
-            ]
-    if rows:
-        save_sheet(run.samples / f"{step:08d}.png", rows, overwrite=True)
+class _Training:
+    """This process's side of a run, from where it stands to its end.
 
-
-def _forget_metrics_after(run: Run, step: int) -> float:
-    """Drop lines of steps that were taken but not saved: they are taken, and written, again.
-
-    Returns:
-        Seconds that the run has taken up to there.
+    Args:
+        run: The run folder.
+        intake: The data, and the run's config.
+        name: Of the recipe.
+        state: Of the run.
+        heard: What the process was asked by signals.
+        say: Takes messages for the user.
     """
-    if not run.metrics.is_file():
-        return 0.0
-    lines = run.metrics.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if _step_of(line) <= step]
-    if len(kept) < len(lines):
-        write_text(run.metrics, "".join(f"{line}\n" for line in kept))
-    return float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
 
+    def __init__(
+        self, run: Run, intake: Intake, name: str, state: TrainState, heard: Signals, say: Say
+    ) -> None:
+        self.run, self.intake, self.config, self.name = run, intake, intake.config, name
+        self.state, self.heard, self.say = state, heard, say
+        self.books: Bookkeeping | None = None
+        self.saved, self.due = state.step, False
 
-def _step_of(line: str) -> float:
-    """A line that a crash cut off has no step, and is dropped."""
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+    def go_on(self, held: ExitStack, *, progress: bool) -> None:
+        """Take all the steps that are left.
+
+        Raises:
+            InputError, StoppedError, KeyboardInterrupt: as `train`.
+        """
+        self.state.ranks.first_does(lambda: self._open_books(held, progress))
+        try:
+            with self.heard.noted():
+                while not self._all_steps():
+                    pass
+        except (StoppedError, KeyboardInterrupt) as stop:
+            word = stop.word if isinstance(stop, StoppedError) else "SIGINT"
+            self._stands("requeue" if isinstance(stop, StoppedError) else "interrupted", word)
+            raise
+        except InputError as error:
+            diverged = self.state.guard.streak >= self.config.optim.patience
+            self._stands("diverged" if diverged else "failed", str(error))
+            raise InputError(f"{error}; the run is whole up to step {self.saved}") from error
+        self._stands("finished")
+
+    def _open_books(self, held: ExitStack, progress: bool) -> None:
+        state, config = self.state, self.config
+        spent = self.run.forget_after(state.step)
+        forget_after(self.run.snapshots, state.step)
+        test = self.intake.test
+        fixed = None if test is None else FixedClips.of(config, test)
+        if fixed and fixed.note:
+            self.say(fixed.note)
+        device = next(state.network.parameters()).device
+        self.books = Bookkeeping(
+            self.run,
+            config,
+            Telemetry(config, device, spent),
+            held.enter_context(ProgressDisplay(config, state.step, show=progress)),
+            held.enter_context(
+                open_trackers(
+                    config.log.trackers,
+                    self.run.folder,
+                    run_name=self.run.folder.name,
+                    settings=to_data(config),
+                    step=state.step,
+                    say=self.say,
+                )
+            ),
+            fixed,
+            self.say,
+        )
+        self.run.note(state.step, "resumed" if state.step else "started")
+        self.run.stands("running", state.step)
+
+    def _stands(self, word: RunState, why: str = "") -> None:
+        """Write where the run stands, as far as that can be written still."""
+        if self.state.ranks.first:
+            with suppress(InputError, OSError):
+                self.run.stands(word, self.saved, why)
+                self.run.note(self.state.step, word, why)
+
+    def _all_steps(self) -> bool:
+        """Take steps to the end of the run, or until it goes back; say whether it is over."""
+        for report in train_steps(self.config, self.state, self.intake.train, self.heard.asked):
+            if report.bad and not self._bore(report):
+                return False
+            self._after(report)
+            if report.asked:
+                self._save()
+                self._stop()
+        return True
+
+    def _stop(self) -> None:
+        word = self.heard.word or "SIGTERM"  # another process was asked
+        if word == "SIGINT":
+            raise KeyboardInterrupt
+        raise StoppedError(word)
+
+    def _bore(self, report: Report) -> bool:
+        """Bear a bad step, or go back to before it; say which."""
+        if not self.state.guard.streak:  # float16's scale is being found
+            return True
+        try:
+            keep_batch(self.run, self.state, report)
+        except InputError as error:
+            self.say(f"the batch of step {report.step} is not kept: {error}")
+        if self.books is not None:
+            self.books.bad(report)
+        if self.state.guard.streak < self.config.optim.patience:
+            return True
+        said = went_back(self.run, self.state, self.config.optim, report.bad)
+        self.say(said)
+        self.state.ranks.first_does(lambda: self._rewritten(said))
+        self._save()  # that it went back must not be forgotten
+        return False
+
+    def _rewritten(self, said: str) -> None:
+        self.run.forget_after(self.state.step)
+        forget_after(self.run.snapshots, self.state.step)
+        self.run.note(self.state.step, "went back", said)
+
+    def _after(self, report: Report) -> None:
+        log, step, ranks = self.config.log, report.step, self.state.ranks
+        last = step == self.config.optim.steps
+        books = self.books
+        if step % log.log_every == 0 or last:
+            ranks.first_does(lambda: books.step(report) if books else None)
+        elif books is not None:
+            books.step(report)
+        if log.snapshot_every and (step % log.snapshot_every == 0 or last):
+            save_averages(self.run, self.state)
+        look = bool(log.sample_every) and (step % log.sample_every == 0 or last)
+        self.due |= step % log.save_every == 0 or (look and log.keep_best > 0)
+        # What is saved amid bad steps would be no place to go back to.
+        if last or (self.due and not self.state.guard.streak):
+            self._save()
+        if look:
+            network = whole_network(self.config, self.state, self.state.average)
+            ranks.first_does(lambda: self._look(network, step))
+
+    def _look(self, network: nn.Module, step: int) -> None:
+        if self.books is None:
+            return
+        card = model_card(self.config, self.name, self.state)
+        with suppress(StoppedError), self.heard.heard():
+            self.books.look(Model(network, self.config.model(), card), step)
+
+    def _save(self) -> None:
+        save_state(self.run, self.config, self.name, self.state)
+        self.saved, self.due = self.state.step, False

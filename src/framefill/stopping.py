@@ -1,0 +1,89 @@
+"""Signals that ask a training to stop: heard between two steps, so that it can be saved."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+REQUEUE = 75  # exit status of what should be started again: EX_TEMPFAIL of sysexits.h
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
+
+
+class StoppedError(Exception):
+    """A training was asked to stop, and was saved; the same command goes on with it.
+
+    Args:
+        word: What asked: the name of a signal.
+    """
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.word = word
+
+
+class Signals:
+    """What a training was asked by signals.
+
+    Attributes:
+        word: Name of the signal that asked to stop; nothing: none did.
+    """
+
+    def __init__(self) -> None:
+        self.word = ""
+        self._noting = False
+
+    def asked(self) -> bool:
+        """Whether the training was asked to stop."""
+        return bool(self.word)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note signals instead of stopping at once: what is cut in two can't be resumed exactly."""
+        before, self._noting = self._noting, True
+        try:
+            yield
+        finally:
+            self._noting = before
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Stop at once again, within `noted`: for what takes long and leaves nothing behind.
+
+        Raises:
+            StoppedError: a signal came, now or before.
+        """
+        before, self._noting = self._noting, False
+        try:
+            if self.word:
+                raise StoppedError(self.word)
+            yield
+        finally:
+            self._noting = before
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        again = self.word == "SIGINT" and number == signal.SIGINT
+        self.word = signal.Signals(number).name
+        if number == signal.SIGINT and (again or not self._noting):
+            raise KeyboardInterrupt
+        if not self._noting:
+            raise StoppedError(self.word)
+
+
+@contextmanager
+def signals() -> Iterator[Signals]:
+    """Listen to SIGTERM and SIGUSR1, with which clusters announce an end, and to SIGINT.
+
+    Only the main thread of a program can; elsewhere nothing is heard.
+    """
+    found = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+    numbers = [number for name in SIGNALS if (number := getattr(signal, name, None))]
+    before = {number: signal.signal(number, found._note) for number in numbers}
+    try:
+        yield found
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
