@@ -89,7 +89,7 @@ def test_conditions_are_measured_stored_and_loaded(run: Path, folder: Path) -> N
     assert terrain.offset == (pytest.approx(maps.mean(), rel=1e-5),)
     loaded = ff.load(run).model.config
     assert loaded.conditions == (speed, wind, terrain)
-    assert [path.name for path in (run / "samples").iterdir()] == ["00000002.png"]
+    assert (run / "samples" / "00000002.png").is_file()
     assert all(np.isfinite(line["loss"]) for line in log(run))
 
 

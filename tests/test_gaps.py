@@ -220,7 +220,7 @@ def test_gaps_are_trained_and_drawn(tmp_path: Path) -> None:
     config = tiny()
     config = replace(config, log=replace(config.log, sample_every=2))
     train(config, out=tmp_path / "run", data=data, test=data, progress=False)
-    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["00000002.png"]
+    assert (tmp_path / "run" / "samples" / "00000002.png").is_file()
     assert all(np.isfinite(line["loss"]) for line in log(tmp_path / "run"))
 
 

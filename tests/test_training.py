@@ -68,7 +68,11 @@ def test_a_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     assert log(run)[0]["lr"] == 0
     assert all(np.isfinite(entry["loss"]) for entry in log(run))
     assert [path.name for path in checkpoints(run / "checkpoints")] == ["00000006", "00000008"]
-    assert sorted(p.name for p in (run / "samples").iterdir()) == ["00000004.png", "00000008.png"]
+    assert sorted(p.name for p in (run / "samples").iterdir()) == [
+        f"0000000{step}{what}"
+        for step in (4, 8)
+        for what in ("-interpolate.mp4", "-predict.mp4", ".png")
+    ]
     assert read_config(run / "config.json") == tiny()
     loaded = ff.load(run)
     for name, value in model.network.state_dict().items():
@@ -195,12 +199,6 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_diverging_run_stops_before_it_spoils_the_weights(tmp_path: Path) -> None:
-    config = tiny(optim=OptimConfig(steps=8, batch=4, lr=1e30, warmup=0))
-    with pytest.raises(InputError, match=r"diverged; resume with a smaller --optim.lr"):
-        train(config, out=tmp_path, progress=False)
-
-
 def test_training_learns(tmp_path: Path) -> None:
     optim = OptimConfig(steps=120, batch=8, lr=2e-3, warmup=5)
     config = tiny(optim=optim, log=LogConfig(log_every=1, sample_every=0, save_every=120))
@@ -237,7 +235,7 @@ def test_the_published_schemes_train_and_fill(tmp_path: Path, paper: str) -> Non
     filled = ff.load(tmp_path).predict(given, frames=3)
     assert filled.frames.shape == (1, 6, 16, 16, 1)
     assert np.array_equal(filled.frames[0, :3], given)
-    assert len(list((tmp_path / "samples").iterdir())) == 1
+    assert (tmp_path / "samples" / "00000003.png").is_file()
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:

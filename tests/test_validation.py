@@ -255,6 +255,16 @@ def test_pictures_of_any_size_stay_small(height: int, width: int, frames: int) -
     assert line.label == f"true, channel 0{many}"
 
 
+def test_of_long_clips_evenly_spaced_frames_are_shown() -> None:
+    numbers = np.arange(300).reshape(1, 300, 1, 1, 1)
+    pixels = np.broadcast_to(numbers % 256, (1, 300, 64, 64, 1)).astype(np.uint8)
+    panel = Panel("model", pixels, "K" * 299 + "T", ("",))
+    middle = comparison_video([panel])[:, TEXT_HEIGHT + BORDER, GAP + BORDER, 0]
+    assert middle.tolist() == [number % 256 for number in range(0, 300, 2)]
+    (row,) = sheet_rows([panel])
+    assert row.frames[:, 0, 0, 0].tolist() == [number % 256 for number in range(0, 300, 8)]
+
+
 def test_the_sheet_shows_the_truth_the_model_and_the_best_baseline() -> None:
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 200, (2, 4, 12, 12, 1)).astype(np.float32)

@@ -160,7 +160,7 @@ def _writing(edges: Ends, read: Blend, names: Collection[str]) -> Iterator[tuple
     separable = "unet.head.conv.space.weight" in names
     for layer in ("space", "time") if separable else ("",):
         name = f"unet.head.conv.{layer}".rstrip(".")
-        within = edges.head if layer == "time" else None
+        within = read if layer == "time" else None
         yield f"{name}.weight", Origin(f"{name}.weight", (edges.head, within))
         yield f"{name}.bias", Origin(f"{name}.bias", (edges.head,))
 
