@@ -146,10 +146,10 @@ def test_wandb_that_is_not_installed_is_refused(
         opened(tmp_path, "wandb")
 
 
-def test_importing_framefill_imports_no_tracker() -> None:
+def test_importing_framefill_imports_no_library_of_curves() -> None:
     code = (
-        "import framefill, framefill.trackers.opening, sys; "
-        "sys.exit(any(name in sys.modules for name in ('tensorboard', 'wandb')))"
+        "import framefill, framefill.info, framefill.trackers.opening, sys; "
+        "sys.exit(any(name in sys.modules for name in ('tensorboard', 'wandb', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

@@ -380,17 +380,18 @@ def test_missing_pixels_are_neither_read_nor_counted() -> None:
     assert held_out_loss(config, model, fixed) == pytest.approx(wanted.item(), rel=1e-5)
 
 
-def test_data_full_of_gaps_has_a_loss_and_a_note(tmp_path: Path) -> None:
+def test_data_full_of_gaps_has_a_loss_and_pictures_but_no_scores(tmp_path: Path) -> None:
     holes = gradient()
     holes[0, 0, 0] = np.nan
     config, clips = of_dataset(holes)
     fixed = FixedClips.of(config, clips)
-    assert fixed.shown == []
+    assert [number for number, _ in fixed.shown] == [0]
     assert f"first {SEARCHED} held-out clips has gaps" in fixed.note
     found = look(config, fresh(config), fixed, tmp_path / "none", 1)
     assert math.isfinite(found.loss)
-    assert (found.rows, found.sheet, found.videos, found.sheet_pixels) == ({}, None, {}, None)
-    assert not (tmp_path / "none").exists()
+    assert found.rows == {}
+    assert sorted(found.videos) == ["interpolate", "predict"]
+    assert found.sheet == tmp_path / "none" / "00000001.png"
 
 
 def test_data_without_anything_to_fill_is_refused() -> None:

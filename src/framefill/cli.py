@@ -13,13 +13,14 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
+from framefill.averaging import average_into
 from framefill.bpd import evaluate_bpd_into, print_bpd, whole_rows
 from framefill.config import Config
 from framefill.conversion import ConvertOptions, convert_mcvd, convert_ramvid
 from framefill.costs import cost
 from framefill.data.videos import Fit
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
-from framefill.errors import FillWarning, InputError
+from framefill.errors import EchoError, FillWarning, InputError
 from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
 from framefill.metrics.lpips import load_lpips
@@ -45,7 +46,8 @@ def train(
 
     Args:
         recipe: A recipe (`framefill recipes`), the config.json of a run, a config.yml of MCVD's
-            code, or a text file NAME.flags with the flags of RaMViD's.
+            code, or a text file NAME.flags with the flags of RaMViD's; or a model folder, whose
+            training goes on with other data, at other sizes if asked for (fine-tuning).
         out: The run folder.
         config: The recipe's settings.
         data: Folder of the training data; for digits one with MNIST's IDX files, or none for the
@@ -53,7 +55,8 @@ def train(
         device: auto, cpu, cuda or mps.
     """
     run_training(config, out=out, data=data, name=recipe, device=device, say=say)
-    say(f"model: {out / 'model'}")
+    if os.environ.get("RANK", "0") == "0":
+        say(f"model: {out / 'model'}")
 
 
 def evaluate(
@@ -182,6 +185,19 @@ def plan(
         print(f"{number:4}  {window.draw(len(roles))}" if draw else json.dumps(asdict(window)))
 
 
+def average(run: Positional[Path], out: Path, width: float, step: int | None = None) -> None:
+    """Make a model of a run's average of any width, from its snapshots.
+
+    Args:
+        run: The run folder, trained with --optim.ema-widths and --log.snapshot-every.
+        out: The new model folder.
+        width: Relative width of the average, between 0.01 and 0.28 of the steps taken.
+        step: One of which there are snapshots; none: the newest.
+    """
+    average_into(run, out, width=width, step=step, say=say)
+    say(f"model: {out}")
+
+
 def recipes() -> None:
     """List the recipes, with what they cost and where their values are from.
 
@@ -211,6 +227,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         upsample,
         generate,
         plan,
+        average,
         recipes,
         doctor,
         data,
@@ -249,6 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always", FillWarning)
             warnings.showwarning = _warn
             call()
+    except EchoError:
+        return 2
     except InputError as error:
         print(f"framefill: {error}", file=sys.stderr)
         return 2

@@ -39,7 +39,7 @@ class Comparison:
         values: Of each of these, by metric, one number per clip, of the target frames alone:
             "psnr" in dB (infinite for equal frames), "mse" in units of the data's range², "ssim"
             unless the frames are smaller than its window. Nothing if no frame is given, for then
-            there are no true frames to compare with.
+            there are no true frames to compare with, or if any value is missing.
         normaliser: Knows the range of the data.
     """
 
@@ -61,7 +61,7 @@ class Comparison:
         """Compare what a model filled with the true frames and with the baselines.
 
         Args:
-            truth: Clips without missing values, in the user's units.
+            truth: Clips in the user's units; with missing values they are shown, but not scored.
             filled: What the model made of them, as floats in the same units.
             row: The roles of their frames.
             normaliser: Of the model.
@@ -73,6 +73,8 @@ class Comparison:
         if "K" not in row:
             return cls(row, truth, {"model": filled}, {}, normaliser)
         fillings = {"model": filled}
+        if truth.dtype.kind == "f" and np.isnan(truth).any():
+            return cls(row, truth, fillings, {}, normaliser)
         fillings |= {name: baseline(truth, row) for name, baseline in BASELINES.items()}
         target = [letter == "T" for letter in row]
         values = {
@@ -101,11 +103,13 @@ class Comparison:
 
         The best one has the smallest mean squared error; of equal ones it is the simplest.
         """
-        if not self.values:
+        if "K" not in self.row:
             return [self._panel("model")]
-        best = min(BASELINES, key=lambda name: self.values[name]["mse"].mean())
         pixels = _pixels(self.truth, self.normaliser)
         true = Panel("true", pixels, "R" * len(self.row), ("",) * len(self.truth))
+        if not self.values:
+            return [true, self._panel("model")]
+        best = min(BASELINES, key=lambda name: self.values[name]["mse"].mean())
         return [true, self._panel("model"), self._panel(best)]
 
     def _panel(self, name: str) -> Panel:

@@ -254,14 +254,12 @@ def _scores(validation: History, row: str) -> _Panel:
 
 def _draw(panels: list[_Panel], marks: Float64[np.ndarray, " n"], path: Path) -> None:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError("curves need matplotlib: pip install 'framefill[plot]'") from error
     columns = 2 if len(panels) > 2 else 1
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(7 + 2 * columns, 2 + 2.8 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
     for place, panel in enumerate(panels, 1):
         _draw_panel(figure.add_subplot(rows, columns, place), panel, marks)
     with replacing(path, overwrite=True) as draft:
@@ -283,7 +281,7 @@ def _draw_panel(axis: "Axes", panel: _Panel, marks: Float64[np.ndarray, " n"]) -
             axis.plot(steps, shown, color=line.color, marker=few, label=line.label)
     if len(marks):
         feet, foot = np.zeros(len(marks)), axis.get_xaxis_transform()
-        axis.plot(marks, feet, "|", color=RED, ms=12, transform=foot, label="bad steps")
+        axis.plot(marks, feet, "|", color=RED, ms=12, mew=2, transform=foot, label="bad steps")
     if panel.log and all((line.points[1] > 0).all() for line in panel.lines):
         axis.set_yscale("log")
     axis.set_title(panel.title, fontsize=9, family="monospace")

@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class EchoError(InputError):
+    """A mistake that another process of the same training has already said."""
+
+
 class FillWarning(UserWarning):
     """Something that works, but not as the user may expect."""
 

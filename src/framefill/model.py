@@ -253,11 +253,11 @@ def _notified(videos: Iterator[Clip], notify: Callable[[], None]) -> Iterator[Cl
         yield video
 
 
-def load_model(folder: Path) -> Model:
-    """Read a model folder; weights of any floating type become float32.
+def load_config(folder: Path) -> ModelConfig:
+    """Read the configuration of a model folder.
 
     Raises:
-        InputError: something is missing from the folder, or does not belong there.
+        InputError: the folder is no model, or of another version.
     """
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder} is not a model: it needs {CONFIG} and {WEIGHTS}")
@@ -267,7 +267,16 @@ def load_model(folder: Path) -> Model:
         raise InputError(
             f"{folder / CONFIG} has format version {version}, this framefill reads {FORMAT_VERSION}"
         )
-    config = from_data(data, ModelConfig, source=str(folder / CONFIG))
+    return from_data(data, ModelConfig, source=str(folder / CONFIG))
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder; weights of any floating type become float32.
+
+    Raises:
+        InputError: something is missing from the folder, or does not belong there.
+    """
+    config = load_config(folder)
     with torch.device("meta"):
         check_weights(config.build(), folder / WEIGHTS)
     network = config.build()

@@ -13,9 +13,10 @@ import tyro
 
 from framefill.config import Config, read_config
 from framefill.errors import InputError, suggestion
-from framefill.recipes import recipe
+from framefill.recipes import RECIPES, recipe
 from framefill.recipes.official import official_run
 from framefill.recipes.official_ramvid import flags_run
+from framefill.tuning import tuning_config
 
 Command = Callable[..., None]
 FLAGS = "--flags"
@@ -79,9 +80,13 @@ def _joined(words: list[str]) -> list[str]:
 def named_config(name: str) -> Config:
     """Return the config of a recipe, a JSON file, MCVD's config.yml or a file of RaMViD's flags.
 
+    A model folder, or a run folder, stands for the training that goes on from its model.
+
     Raises:
         InputError: there is no such recipe or file, or the file is faulty.
     """
+    if name not in RECIPES and Path(name).is_dir():
+        return tuning_config(Path(name))
     if name.endswith(".json"):
         return read_config(Path(name))
     if name.endswith(".flags"):

@@ -202,7 +202,8 @@ class _Training:
         except InputError as error:
             diverged = self.state.guard.streak >= self.config.optim.patience
             self._stands("diverged" if diverged else "failed", str(error))
-            raise InputError(f"{error}; the run is whole up to step {self.saved}") from error
+            told = f"{error}; the run is whole up to step {self.saved}"
+            raise type(error)(told) from error
         self._stands("finished")
 
     def _open_books(self, held: ExitStack, progress: bool) -> None:

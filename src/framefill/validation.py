@@ -48,7 +48,8 @@ class FixedClips:
     Attributes:
         measured: Of these the loss is computed; each has a target frame that isn't missing. Where
             there is less data, clips occur several times, with other roles and other noise.
-        shown: These are filled; nothing is missing from them, and no two are equal.
+        shown: These are filled, and no two are equal. Nothing is missing from them, unless there
+            are none of which nothing is.
         note: What to tell the user about them, or nothing.
     """
 
@@ -69,24 +70,26 @@ class FixedClips:
         """
         measured: list[Numbered] = []
         shown: list[Numbered] = []
+        gappy: list[Numbered] = []
         for number in range(SEARCHED):
             if len(measured) == LOSS_CLIPS and len(shown) == PREVIEW_CLIPS:
                 break
             found = Numbered(number, clips.clip(number))
             if len(measured) < LOSS_CLIPS and _has_target(config, found):
                 measured.append(found)
-            if len(shown) < PREVIEW_CLIPS and _is_whole_and_new(found, shown):
-                shown.append(found)
+            chosen = shown if _is_whole(found) else gappy
+            if len(chosen) < PREVIEW_CLIPS and _begins_and_is_new(found, chosen):
+                chosen.append(found)
         if not measured:
             raise InputError(
                 f"of the first {SEARCHED} held-out clips none has a frame to fill that isn't "
                 "missing: look at the data with framefill doctor"
             )
         note = (
-            f"each of the first {SEARCHED} held-out clips has gaps: their loss is computed, but "
-            "none is filled for scores and pictures"
+            f"each of the first {SEARCHED} held-out clips has gaps: their loss is computed, and "
+            "some are drawn, but they have no scores"
         )
-        return cls(measured, shown, "" if shown else note)
+        return cls(measured, shown or gappy, "" if shown else note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,11 +195,20 @@ def _has_target(config: Config, clip: Numbered) -> bool:
     return valid is None or bool((valid & having(roles, Role.TARGET)).any())
 
 
-def _is_whole_and_new(clip: Numbered, shown: Sequence[Numbered]) -> bool:
+def _is_whole(clip: Numbered) -> bool:
     frames = clip.sample["frames"]
-    if frames.dtype.kind == "f" and np.isnan(frames).any():
+    return frames.dtype.kind != "f" or not np.isnan(frames).any()
+
+
+def _begins_and_is_new(clip: Numbered, shown: Sequence[Numbered]) -> bool:
+    """Say whether there is something in the first and last frames, and it wasn't shown yet."""
+    frames = clip.sample["frames"]
+    if frames.dtype.kind == "f" and any(np.isnan(frames[place]).all() for place in (0, -1)):
         return False
-    return not any(np.array_equal(frames, other.sample["frames"]) for other in shown)
+    return not any(
+        np.array_equal(frames, other.sample["frames"], equal_nan=frames.dtype.kind == "f")
+        for other in shown
+    )
 
 
 def _parts(config: Config, clips: list[Numbered]) -> Iterator[list[Numbered]]:
@@ -265,7 +277,8 @@ def _filled(
         )
         filled.append(config.normaliser.to_frames(clip, np.dtype(np.float32)))
     joined = np.concatenate(filled)
-    if np.isnan(joined).any():
+    whole = all(_is_whole(clip) for clip in clips)
+    if np.isnan(joined).any() if whole else np.isnan(joined).all():
         raise InputError(
             "the model fills held-out clips with what is no number: the training diverged; resume "
             "with a smaller --optim.lr in a new folder"

@@ -24,6 +24,7 @@ def recipe(name: str) -> Config:
     """
     if name not in RECIPES:
         raise InputError(
-            f"no recipe {name!r}{suggestion(name, RECIPES)}; there are: {', '.join(RECIPES)}"
+            f"no recipe or model folder {name!r}{suggestion(name, RECIPES)}; recipes: "
+            f"{', '.join(RECIPES)}"
         )
     return RECIPES[name].make()

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from framefill.device import choose_device
-from framefill.errors import InputError
+from framefill.errors import EchoError, InputError
 
 T = TypeVar("T")
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # as torchrun says it
@@ -88,7 +88,7 @@ class Ranks:
                 told = [error]
         dist.broadcast_object_list(told, src=0, group=self.waiting)
         if isinstance(told[0], InputError):
-            raise told[0]
+            raise told[0] if self.first else EchoError(str(told[0]))
         return told[0]  # type: ignore[return-value]
 
 

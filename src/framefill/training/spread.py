@@ -1,5 +1,6 @@
 """How a network is spread over processes: copied to each (DDP), or divided among them (FSDP2)."""
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -19,6 +20,8 @@ def divided(network: nn.Module, ranks: Ranks, device: torch.device) -> None:
 
     They come together station by station of the U-Net, when one is computed.
     """
+    # The losses read what the network returns, and write nothing into it.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     mesh = init_device_mesh(device.type, (ranks.count,))
     for part in network.modules():
         if isinstance(part, UNet):

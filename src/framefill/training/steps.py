@@ -18,7 +18,7 @@ from framefill.batch import Batch, Batches
 from framefill.conditions import hidden, in_model_range
 from framefill.config import Clips, Config
 from framefill.device import autocast
-from framefill.errors import InputError
+from framefill.errors import EchoError, InputError
 from framefill.gaps import without_gaps
 from framefill.model_config import NO_CLASS
 from framefill.nn.config import SpaceTimeConfig
@@ -144,7 +144,7 @@ def _agreed(prepare: Callable[[], _Share], ranks: Ranks) -> _Share:
     if trouble is not None:
         raise trouble
     if share is None or table[:, 1].any():
-        raise InputError(f"process {int(table[:, 1].argmax())} of {ranks.count} can't go on")
+        raise EchoError(f"process {int(table[:, 1].argmax())} of {ranks.count} can't go on")
     return replace(share, clips=int(table[:, 0].sum()))
 
 
