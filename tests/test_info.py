@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import framefill as ff
-from framefill.curves import MOST_POINTS, Curve, log_lines, plot_curves, read_metrics
+from framefill.curves import (
+    MOST_POINTS,
+    Curve,
+    log_lines,
+    plot_curves,
+    read_metrics,
+    read_validation,
+)
 from framefill.errors import InputError
 from framefill.info import describe, info_data, info_into, info_of
 from framefill.recipes import RECIPES
@@ -44,7 +51,7 @@ def modern(step: int, **more: object) -> dict[str, object]:
 def look(step: int, loss: float) -> dict[str, object]:
     methods = {"model": step / 100, "copy_last": 15.0, "nearest": 16.0, "linear": 17.0}
     scores = {name: {"psnr": value, "ssim": 0.5} for name, value in methods.items()}
-    return {"step": step, "loss": loss, "rows": {"KKTTT": scores, "KTTTK": scores}}
+    return {"step": step, "loss": loss, "rows": {"predict": scores, "-KTTK": scores}}
 
 
 def write_lines(path: Path, *lines: dict[str, object] | str) -> None:
@@ -123,6 +130,14 @@ def test_bad_steps_are_marked_and_left_out(run: Path) -> None:
     assert read_metrics(run).points("marked")[0].tolist() == [7]
 
 
+def test_scores_are_those_of_the_model_and_of_what_needs_none(run: Path) -> None:
+    history = read_validation(run)
+    assert history.names("psnr") == ["-KTTK", "predict"]
+    assert history.names("psnr", "predict") == ["copy_last", "linear", "model", "nearest"]
+    assert history.points("psnr", "-KTTK", "model")[1].tolist() == [0.2, 0.4, 0.6]
+    assert history.points("loss")[1].tolist() == [0.5, 0.2, 0.3]
+
+
 def test_levels_are_in_order(run: Path) -> None:
     assert read_metrics(run).names("by_level") == ["0.01-0.1", "0.1-1", "10-80"]
 
@@ -176,7 +191,7 @@ def test_steps_that_are_taken_again_count_once(tmp_path: Path) -> None:
     assert values.tolist() == [1, 1, 2, 2, 2]
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(length=st.integers(1, 40_000))
 def test_a_long_curve_is_thinned_by_means(length: int) -> None:
     curve = Curve()

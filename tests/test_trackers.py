@@ -159,7 +159,7 @@ import sys
 from pathlib import Path
 from test_trackers import film, opened
 
-trackers = opened(Path(sys.argv[1]), "wandb", step=int(sys.argv[2]), said=(said := []))
+trackers = opened(Path(sys.argv[1]), "wandb", step=0, said=(said := []))
 if said == []:
     trackers.numbers(50, {"train/loss": 0.5})
     trackers.picture(50, "picture", film(1)[0])
@@ -168,15 +168,18 @@ if said == []:
     trackers.numbers(100, {"train/loss": 0.25})
     print(trackers.trackers["wandb"].run.step, trackers.trackers["wandb"].run.id)
     trackers.close()
+    again = opened(Path(sys.argv[1]), "wandb", step=50, said=said)
+    print(again.trackers["wandb"].run.id)
+    again.close()
 print(said)
 """
 
 
-def in_wandb(folder: Path, step: int, **variables: str) -> subprocess.CompletedProcess[str]:
+def in_wandb(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     environment = {**kept, "HOME": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
     return subprocess.run(
-        [sys.executable, "-c", WANDB, str(folder), str(step)],
+        [sys.executable, "-c", WANDB, str(folder)],
         env={**environment, **variables},
         capture_output=True,
         text=True,
@@ -186,23 +189,21 @@ def in_wandb(folder: Path, step: int, **variables: str) -> subprocess.CompletedP
 
 
 def test_wandb_offline_keeps_everything_in_the_run_folder(tmp_path: Path) -> None:
-    done = in_wandb(tmp_path, 0, WANDB_MODE="offline")
+    done = in_wandb(tmp_path, WANDB_MODE="offline")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     identity = (tmp_path / "wandb-id.txt").read_text().strip()
-    assert done.stdout == f"100 {identity}\n[]\n"
-    (run,) = (tmp_path / "wandb").glob(f"offline-run-*-{identity}")
-    (video,) = (run / "files" / "media" / "videos").rglob("*.gif")
+    assert done.stdout == f"100 {identity}\n{identity}\n[]\n"
+    runs = list((tmp_path / "wandb").glob(f"offline-run-*-{identity}"))
+    (video,) = (path for run in runs for path in (run / "files" / "media").rglob("*.gif"))
     assert np.array_equal(shown(video.read_bytes())[0], film(5))
-    (picture,) = (run / "files" / "media" / "images").rglob("*.png")
+    (picture,) = (path for run in runs for path in (run / "files" / "media").rglob("*.png"))
     with Image.open(picture) as image:
         assert np.array_equal(np.asarray(image.convert("RGB")), film(1)[0])
-    again = in_wandb(tmp_path, 50, WANDB_MODE="offline")
-    assert again.stdout == f"100 {identity}\n[]\n"
 
 
 def test_wandb_without_an_account_says_so_in_one_line(tmp_path: Path) -> None:
-    done = in_wandb(tmp_path, 0)
+    done = in_wandb(tmp_path)
     last = done.stderr.splitlines()[-1]
     assert last.startswith("framefill.errors.InputError: tracker 'wandb' can't be opened (")
     assert "wandb login" in last

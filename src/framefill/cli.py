@@ -32,6 +32,7 @@ from framefill.run import train as run_training
 from framefill.settings import Settings
 from framefill.stock import data, doctor, pack
 from framefill.stopping import REQUEUE, StoppedError
+from framefill.training.ranks import LostError
 from framefill.verbs import fill, generate, interpolate, predict, rewind, upsample
 
 
@@ -279,6 +280,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"framefill: {place}{error.strerror or error}", file=sys.stderr)
         return 2
+    except LostError as error:
+        print(f"framefill: {error}", file=sys.stderr)
+        return 1
     except StoppedError as stop:
         print(
             f"framefill: stopped by {stop.word}, and saved: the same command goes on",

@@ -26,7 +26,7 @@ MOST_CURVES, MOST_ROWS = 128, 12
 LARGEST = 1e30  # what is beyond can't be drawn, and is no value of a training that works
 SINGLE = ("loss", "grad_norm", "lr", "clips_per_second", "memory")
 MARKED = ("marked",)  # the steps with numbers that aren't finite, or that were no good
-NAME, ROW = re.compile(r"[A-Za-z0-9][\w .+-]{0,39}", re.ASCII), re.compile(r"[KT-]{1,64}")
+NAME, ROW = re.compile(r"[A-Za-z0-9][\w .+-]{0,39}", re.ASCII), re.compile(r"[A-Za-z-][\w-]{0,63}")
 
 Points = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]  # steps, values
 
@@ -267,7 +267,7 @@ def _draw(panels: list[_Panel], marks: Float64[np.ndarray, " n"], path: Path) ->
 
 
 def _draw_panel(axis: "Axes", panel: _Panel, marks: Float64[np.ndarray, " n"]) -> None:
-    for line in panel.lines:
+    for place, line in enumerate(panel.lines):
         steps, values = line.points
         few = "." if len(steps) < 40 else ""
         if not len(steps):
@@ -275,7 +275,8 @@ def _draw_panel(axis: "Axes", panel: _Panel, marks: Float64[np.ndarray, " n"]) -
         if line.kind == "dots":
             axis.plot(steps, values, ".", color=line.color, alpha=0.3, ms=3, label=line.label)
         elif line.kind == "level":
-            axis.axhline(values[-1], color=line.color, linestyle="--", label=line.label)
+            dashes = (4 * place, (4, 8))  # so that levels in the same place can all be seen
+            axis.axhline(values[-1], color=line.color, linestyle=dashes, label=line.label)
         else:
             shown = _smooth(values) if line.kind == "smooth" else values
             axis.plot(steps, shown, color=line.color, marker=few, label=line.label)
@@ -288,7 +289,7 @@ def _draw_panel(axis: "Axes", panel: _Panel, marks: Float64[np.ndarray, " n"]) -
     axis.set(xlabel="step", ylabel=panel.label)
     axis.grid(visible=True, which="both", color="0.92")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(fontsize=8, frameon=False, handlelength=4)
 
 
 def _smooth(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:

@@ -28,7 +28,7 @@ from framefill.stopping import Signals, StoppedError, signals
 from framefill.telemetry import Telemetry
 from framefill.trackers.opening import open_trackers
 from framefill.training import Report, TrainState, train_steps
-from framefill.training.ranks import Ranks, joined
+from framefill.training.ranks import LostError, Ranks, is_loss, joined
 from framefill.training.spread import is_divided
 from framefill.validation import FixedClips
 
@@ -69,6 +69,7 @@ def train(
         InputError: the folder holds something else, a run of another config, or one that another
             process is training; the data are faulty; the disk is full; or training diverged.
         StoppedError: SIGTERM or SIGUSR1 came; the run was saved after its last whole step.
+        LostError: another process of the training has gone.
         KeyboardInterrupt: the user interrupted; the run was saved, too.
     """
     if isinstance(config, str):
@@ -204,6 +205,14 @@ class _Training:
             self._stands("diverged" if diverged else "failed", str(error))
             told = f"{error}; the run is whole up to step {self.saved}"
             raise type(error)(told) from error
+        except RuntimeError as error:
+            if self.state.ranks.alone or not is_loss(error):
+                raise
+            self._stands("failed", "another process has gone")
+            raise LostError(
+                f"another process of this training has gone ({str(error).splitlines()[0]}); the "
+                f"run is whole up to step {self.saved}: the same command goes on"
+            ) from error
         self._stands("finished")
 
     def _open_books(self, held: ExitStack, progress: bool) -> None:

@@ -82,7 +82,7 @@ class TensorBoard:
     def begin(self, step: int) -> None:
         """Write what an event file begins with, and after which step older files don't count."""
         self._write(0, {"file_version": "brain.Event:2"})
-        self._write(step + 99, {"session_log": {"status": "START"}})
+        self._write(step + 1, {"session_log": {"status": "START"}})
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
         """As `framefill.trackers.tracker.Tracker.numbers`."""

@@ -19,6 +19,10 @@ LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # as torchrun s
 PATIENCE = timedelta(days=1)  # for what one process does while the others wait
 
 
+class LostError(Exception):
+    """Another process of the training has gone; what was saved is whole."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """The processes of a training, as one of them sees them; by default it is alone.
@@ -145,3 +149,9 @@ def _own(device: torch.device) -> torch.device:
         )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
+
+
+def is_loss(error: RuntimeError) -> bool:
+    """Say whether an error means that another process has gone."""
+    said = str(error)
+    return isinstance(error, dist.DistError) or "gloo" in said or "Connection" in said
