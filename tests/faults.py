@@ -62,6 +62,16 @@ class Attempt:
         return [line for line in self.said().splitlines() if line.startswith("framefill: ")]
 
 
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something that it does.
+
+        Raises:
+            AssertionError: it ended before.
+        """
+        wait_for(lambda: condition() or not self.running())
+        assert condition(), f"it ended before: {self.said()}"
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

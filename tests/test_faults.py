@@ -37,7 +37,7 @@ from framefill.serialise import to_data, write_json
 from framefill.training import TrainState, train_steps
 from framefill.training.ranks import Ranks
 
-STEPS = 40
+STEPS, LONG = 40, 110
 
 
 def small(steps: int = STEPS, save_every: int = 1000, **changes: Any) -> Config:
@@ -70,8 +70,16 @@ def finish(config: Path, run: Path) -> str:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of `small()` that nothing befell."""
+    """A long run that nothing befell."""
     folder = tmp_path_factory.mktemp("whole")
+    finish(written(small(LONG), folder), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run that nothing befell."""
+    folder = tmp_path_factory.mktemp("short")
     finish(written(small(), folder), folder / "run")
     return folder / "run"
 
@@ -106,18 +114,19 @@ class Watch:
 
 @pytest.mark.parametrize("save_every", [1, 5])
 def test_killed_twenty_times_it_ends_as_if_nothing_had_been(
-    tmp_path: Path, save_every: int
+    tmp_path: Path, whole: Path, save_every: int
 ) -> None:
     """At random: while it starts, within steps, while it saves."""
-    steps, luck = 130, random.Random(save_every)
-    run, reference = tmp_path / "run", tmp_path / "reference"
+    steps, luck = LONG, random.Random(save_every)
+    run = tmp_path / "run"
     config = written(small(steps, save_every), tmp_path)
     watch = Watch(run)
     for attempt_number in range(20):
-        before, more = len(lines(run)), luck.choice([0, 0, 1, 2, 3, 4, 5])
+        before, more = len(lines(run)), luck.choice([0, 0, 1, 2, 3, 4])
         attempt = server().train(config, run)
         if attempt_number % 4:
-            wait_for(lambda wanted=before + more: len(lines(run)) >= wanted)
+            wanted = before + more
+            attempt.until(lambda: len(lines(run)) >= wanted)
             time.sleep(luck.uniform(0, 0.08))
         else:
             time.sleep(luck.uniform(0, 0.3))
@@ -131,8 +140,158 @@ def test_killed_twenty_times_it_ends_as_if_nothing_had_been(
     )
     said = finish(config, run)
     assert f"of {steps}" in said
-    finish(written(small(steps), tmp_path), reference)
-    assert differences(run, reference) == []
+    assert differences(run, whole) == []
     assert max(watch.lost) <= save_every
     assert watch.most_drafts <= 3
     assert drafts(run) == []
+
+
+def test_killed_before_each_change_of_its_files(tmp_path: Path) -> None:
+    """What chance would hardly meet: between any two renamings, before any file is opened."""
+    run, reference = tmp_path / "run", tmp_path / "reference"
+    config = written(small(4, 1), tmp_path)
+    watch, kills = Watch(run), 0
+    for die_at in range(1, 200):
+        attempt = server().train(config, run, die_at=die_at)
+        if attempt.wait() == 0:
+            break
+        assert attempt.wait() == -signal.SIGKILL, attempt.said()
+        kills += 1
+        if run.is_dir():
+            watch.look()
+    assert attempt.wait() == 0
+    finish(written(small(4), tmp_path), reference)
+    print(f"\n{kills} kills before changes of files, work lost at most {max(watch.lost)} steps")
+    assert kills > 40
+    assert differences(run, reference) == []
+    assert drafts(run) == []
+
+
+def test_killed_within_a_step_twenty_and_twenty_steps_are_forty(
+    tmp_path: Path, short: Path
+) -> None:
+    run, config = tmp_path / "run", written(small(save_every=20), tmp_path)
+    attempt = server().train(config, run)
+    attempt.until(lambda: len(lines(run)) >= 22)
+    time.sleep(0.005)
+    attempt.send(signal.SIGKILL)
+    assert attempt.wait() == -signal.SIGKILL
+    assert newest(run) == 20
+    assert len(lines(run)) < STEPS
+    assert "going on at step 20 of 40" in finish(config, run)
+    assert differences(run, short) == []
+
+
+STOPS = [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+
+
+@pytest.mark.parametrize(("number", "status"), STOPS)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_asked_to_stop_it_loses_no_step(
+    tmp_path: Path, short: Path, number: signal.Signals, status: int, workers: int
+) -> None:
+    """Clusters and terminals signal the whole group, so those that read the data hear it too."""
+    run, config = tmp_path / "run", written(small(workers=workers), tmp_path)
+    attempt = server().train(config, run)
+    attempt.until(lambda: len(lines(run)) >= 5)
+    attempt.send(number, group=True)
+    assert attempt.wait(10) == status
+    said = attempt.complaints()
+    assert len(said) == 1
+    assert "interrupted" in said[0] if status == 130 else number.name in said[0]
+    stopped = newest(run)
+    assert 5 <= stopped == lines(run)[-1]["step"] < STEPS
+    told = json.loads((run / "status.json").read_text())
+    assert told["state"] == ("interrupted" if status == 130 else "requeue")
+    assert told["step"] == stopped
+    assert f"going on at step {stopped} of 40" in finish(config, run)
+    assert differences(run, short) == []
+
+
+def test_asked_to_stop_at_any_time_it_comes_to_the_same(tmp_path: Path, short: Path) -> None:
+    """Also while it starts, where there is nothing to be saved yet."""
+    run, config, luck = tmp_path / "run", written(small(save_every=1), tmp_path), random.Random(0)
+    for _ in range(10):
+        before = newest(run)
+        attempt = server().train(config, run)
+        time.sleep(luck.uniform(0, 0.4))
+        attempt.send(signal.SIGTERM)
+        assert attempt.wait(10) in (75, -signal.SIGTERM)  # the latter before it listens
+        assert newest(run) >= before
+        taken = lines(run)
+        assert newest(run) == (taken[-1]["step"] if taken else 0)
+    finish(config, run)
+    assert differences(run, short) == []
+
+
+def test_a_stop_during_the_look_at_held_out_clips_is_heard_at_once(
+    tmp_path: Path, short: Path
+) -> None:
+    assert stopped_during_a_look(tmp_path, short, signal.SIGTERM) == 75
+
+
+def test_an_interrupt_during_the_look_at_held_out_clips_loses_no_step(
+    tmp_path: Path, short: Path
+) -> None:
+    assert stopped_during_a_look(tmp_path, short, signal.SIGINT) == 130
+
+
+def stopped_during_a_look(folder: Path, short: Path, number: signal.Signals) -> int:
+    """Stop a run whose look takes minutes; return its exit status."""
+    log = LogConfig(log_every=1, sample_every=3, save_every=1000, trackers=())
+    run = folder / "run"
+    slow = written(small(log=log, sampler=DpmSolver2M(steps=900)), folder)
+    attempt = server().train(slow, run)
+    attempt.until(lambda: "filling held-out clips" in attempt.said())
+    time.sleep(0.3)
+    attempt.send(number)
+    status = attempt.wait(10)
+    assert len(attempt.complaints()) == 1
+    assert newest(run) == lines(run)[-1]["step"] == 3
+    finish(written(small(sampler=DpmSolver2M(steps=900)), folder), run)
+    assert differences(run, short) == []
+    return status
+
+
+def test_killed_while_another_process_reads_the_data_it_can_go_on_at_once(
+    tmp_path: Path, short: Path
+) -> None:
+    """The reader outlives it for some seconds: it must not keep the folder locked."""
+    run, config = tmp_path / "run", written(small(save_every=1, workers=1), tmp_path)
+    attempt = server().train(config, run)
+    attempt.until(lambda: len(lines(run)) >= 3)
+    attempt.send(signal.SIGKILL)
+    assert attempt.wait() == -signal.SIGKILL
+    finish(config, run)
+    assert differences(run, short) == []
+
+
+def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path, short: Path) -> None:
+    run, config = tmp_path / "run", written(small(), tmp_path)
+    attempt = server().train(config, run)
+    attempt.until(lambda: len(lines(run)) >= 2)
+    second = server().train(config, run)
+    assert second.wait(10) == 2
+    assert attempt.running()
+    assert second.complaints() == [
+        f"framefill: another process is training in {run}: wait for it, or choose another folder "
+        "for --out"
+    ]
+    assert attempt.wait() == 0
+    assert differences(run, short) == []
+
+
+def test_another_config_is_refused_and_harms_nothing(tmp_path: Path, short: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    before = contents(run)
+    optim = OptimConfig(steps=STEPS, batch=2, lr=2e-3, warmup=2)
+    attempt = server().train(written(small(optim=optim), tmp_path), run)
+    assert attempt.wait() == 2
+    (said,) = attempt.complaints()
+    assert "optim.lr: 0.001 -> 0.002" in said
+    assert contents(run) == before
+
+
+def contents(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

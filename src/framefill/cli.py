@@ -23,6 +23,7 @@ from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import EchoError, FillWarning, InputError
 from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
+from framefill.info import info_data, info_into, info_of
 from framefill.metrics.lpips import load_lpips
 from framefill.options import FillOptions, say
 from framefill.parsing import parse_command
@@ -186,6 +187,24 @@ def plan(
         print(f"{number:4}  {window.draw(len(roles))}" if draw else json.dumps(asdict(window)))
 
 
+def info(
+    run: Positional[Path],
+    plot: bool = True,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Show where a run stands, and draw its curves.
+
+    Args:
+        run: The run folder.
+        plot: Draw the curves into the folder curves of the run.
+        as_json: Print JSON instead; no curves are drawn.
+    """
+    if as_json:
+        print(json.dumps(info_data(info_of(run)), indent=2))
+        return
+    info_into(run, plot=plot, say=print)
+
+
 def average(run: Positional[Path], out: Path, width: float, step: int | None = None) -> None:
     """Make a model of a run's average of any width, from its snapshots.
 
@@ -228,6 +247,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         upsample,
         generate,
         plan,
+        info,
         average,
         recipes,
         doctor,

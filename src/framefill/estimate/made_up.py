@@ -34,9 +34,7 @@ def with_made_up(config: Config) -> Config:
             f"conditions {', '.join(data.conditions)}: their sizes are known from the data alone; "
             "give it with --data"
         )
-    own = OwnConfig(
-        height=data.height, width=data.width, channels=data.channels, conditions=names
-    )
+    own = OwnConfig(height=data.height, width=data.width, channels=data.channels, conditions=names)
     return replace(config, data=own)
 
 

@@ -1,5 +1,4 @@
-"""How much memory there is, how much a process has used at most, and what a training's parts take.
-"""
+"""How much memory there is, how much a process has used at most, and what a training's parts take."""
 
 import sys
 from collections.abc import Iterator

@@ -62,7 +62,7 @@ class Search:
         for change in self._changes():
             if self.tried and time.monotonic() > self.end:
                 self.untried.append(change)
-            elif self._try(change).fits or self.tried[-1].end == "time":
+            elif self._try(change).fits is not False:
                 break
 
     def _changes(self) -> Iterator[Change]:
@@ -128,12 +128,10 @@ class Search:
     def _judged(self, change: Change, config: Config, found: Measured) -> Tried:
         peak = found.scaled_peak(config, self.price.clip_bytes)
         held = min(config.optim.microbatch or config.optim.batch, config.optim.batch)
-        fits = None
-        if found.end == "memory" or (peak is not None and peak > self.allowed):
-            fits = False
-        elif peak is not None:
-            fits = True
         whole = found.reached == "batch" or (found.reached == "clip" and found.end == "done")
+        fits = None if found.end == "time" else False
+        if whole and peak is not None:  # whatever became of filling a clip
+            fits = peak <= self.allowed
         return Tried(
             flags=change.flags,
             end=found.end,

@@ -113,9 +113,7 @@ class Measured:
 
         Reading by other processes goes on meanwhile: the slower of the two counts.
         """
-        seconds, clips = (
-            (self.step_seconds, self.clips) if self.clips else (self.clip_seconds, 1)
-        )
+        seconds, clips = (self.step_seconds, self.clips) if self.clips else (self.clip_seconds, 1)
         if seconds is None:
             return None
         batch, reading = config.optim.batch, self.read_seconds or 0.0
