@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from framefill import training
 from framefill.batch import Batch
 from framefill.config import Clips, Config, OptimConfig
 from framefill.data.clips import fitted
@@ -39,6 +38,8 @@ from framefill.data.videos import VideosConfig
 from framefill.masks import RandomMasks
 from framefill.recipes import recipe
 from framefill.training import TrainState, batches, train_steps
+from framefill.training import steps as steps_module
+from framefill.training.ranks import Ranks
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 FRAMES, SIDE, BATCH = 16, 64, 8  # of the clips
@@ -180,9 +181,9 @@ def waited(config: Config, steps: int, warm: int) -> Wait:
     config = replace(config, optim=replace(config.optim, steps=warm + steps))
     waits: list[float] = []
 
-    def timed(config: Config, clips: Clips, start: int) -> Iterator[Batch]:
-        arriving = batches(config, clips, start)
-        for _ in range(start, config.optim.steps):
+    def timed(config: Config, clips: Clips, start: int, end: int, ranks: Ranks) -> Iterator[Batch]:
+        arriving = batches(config, clips, start, end, ranks)
+        for _ in range(start, end):
             asked = time.perf_counter()
             batch = next(arriving)
             waits.append(time.perf_counter() - asked)
@@ -190,7 +191,7 @@ def waited(config: Config, steps: int, warm: int) -> Wait:
 
     clips = config.clips("train")
     state = TrainState.start(config, torch.device("cpu"))
-    with mock.patch.object(training, "batches", timed):
+    with mock.patch.object(steps_module, "batches", timed):
         reports = train_steps(config, state, clips)
         for _ in range(warm):
             next(reports)

@@ -4,6 +4,7 @@ Most of these processes are forked from one that has imported framefill already,
 afford many: run as a program, this file is that one. Each is a process of its own all the same.
 """
 
+import gc
 import json
 import os
 import signal
@@ -100,6 +101,7 @@ class Server:
         environment: Mapping[str, str] | None = None,
         die_at: int = 0,
         after: str = "",
+        log: Path | None = None,
     ) -> Attempt:
         """Start `framefill train`.
 
@@ -109,8 +111,9 @@ class Server:
             environment: Beside that of the tests.
             die_at: It kills itself before so many changes of the file system; 0: it doesn't.
             after: Count from the first one whose path has this in it.
+            log: Takes what it says; None: a file beside the run.
         """
-        log = out.with_name(f"{out.name}.{time.monotonic_ns()}.log")
+        log = log or out.with_name(f"{out.name}.{time.monotonic_ns()}.log")
         arguments = ["train", str(config), "--out", str(out), "--device", "cpu"]
         asked = {
             "arguments": arguments,
@@ -315,12 +318,19 @@ def _die_at(count: int, after: str) -> None:
 def _main() -> int:
     sys.dont_write_bytecode = True
     import torch
+    import torch._dynamo  # what torch imports late, it imports now
+    import torch.distributed
 
     from framefill.cli import main
 
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
     return main(_serve())
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    status = _main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # taking the interpreter apart takes longer than a short training

@@ -36,7 +36,6 @@ from framefill.telemetry import Telemetry
 from framefill.training import TrainState, train_steps
 from framefill.training.guard import MEMORY, Guard
 from framefill.training.ranks import Ranks, joined
-from framefill.weights import save_tensors
 
 CPU = torch.device("cpu")
 

@@ -1,41 +1,26 @@
 """What befalls a training that is one process: kills, signals, torn files, full disks, bad data."""
 
 import json
-import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import faults
 import numpy as np
 import pytest
-import torch
-from faults import differences, drafts, lines, newest, server, wait_for
-from safetensors.torch import load_file
+from faults import differences, drafts, lines, newest, server
 from test_training import tiny
 
-import framefill as ff
-from framefill.checkpoint import check_sums, checkpoints, load_checkpoint
 from framefill.config import Config, LogConfig, OptimConfig
 from framefill.data.digits import DigitsConfig
-from framefill.data.own import OwnClips, OwnConfig
-from framefill.data.videos import VideosConfig
-from framefill.errors import InputError
 from framefill.files import restore_after_a_kill
 from framefill.model import load_model
 from framefill.nn.config import ContextConfig
-from framefill.run import train
+from framefill.objective import MaskedLoss
 from framefill.sampling import DpmSolver2M
-from framefill.scaling import Scaling
 from framefill.serialise import to_data, write_json
-from framefill.training import TrainState, train_steps
-from framefill.training.ranks import Ranks
 
 STEPS, LONG = 40, 110
 
@@ -243,7 +228,7 @@ def stopped_during_a_look(folder: Path, short: Path, number: signal.Signals) -> 
     slow = written(small(log=log, sampler=DpmSolver2M(steps=900)), folder)
     attempt = server().train(slow, run)
     attempt.until(lambda: "filling held-out clips" in attempt.said())
-    time.sleep(0.3)
+    time.sleep(0.2)
     attempt.send(number)
     status = attempt.wait(10)
     assert len(attempt.complaints()) == 1
@@ -295,3 +280,205 @@ def test_another_config_is_refused_and_harms_nothing(tmp_path: Path, short: Path
 
 def contents(run: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def everything() -> Config:
+    """A run whose checkpoints hold all that there can be."""
+    optim = OptimConfig(
+        steps=6, batch=2, lr=1e-3, warmup=2, more_ema=(0.9,), ema_widths=(0.1,), spike=0.0
+    )
+    return small(save_every=3, optim=optim, loss=MaskedLoss(levels="importance"))
+
+
+FILES = (
+    "average-0.9.safetensors",
+    "average-width-0.1.safetensors",
+    "average.safetensors",
+    "history.safetensors",
+    "network.safetensors",
+    "optimizer.pt",
+    "state.json",
+)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose checkpoints hold all that there can be, after its last step."""
+    run = tmp_path_factory.mktemp("full") / "run"
+    train(everything(), out=run, progress=False)
+    kept = checkpoints(run / "checkpoints")
+    assert [path.name for path in kept] == ["00000003", "00000006"]
+    assert sorted(path.name for path in kept[0].iterdir()) == sorted(FILES)
+    return run
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = (truncated, emptied, removed, flipped)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_passed_over_and_kept(
+    tmp_path: Path, full: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(full, run)
+    damage(run / "checkpoints" / "00000006" / name)
+    harmed = contents(run / "checkpoints" / "00000006")
+    said: list[str] = []
+    train(everything(), out=run, progress=False, say=said.append)
+    passed, went = said
+    assert "00000006 is damaged" in passed
+    assert "\n" not in passed
+    assert went == "going on at step 3 of 6"
+    kept = contents(run / "checkpoints" / "00000006.damaged")
+    assert list(kept.values()) == list(harmed.values())
+    assert differences(run, full) == []
+
+
+def test_no_byte_of_what_a_checkpoint_says_of_itself_can_change(full: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(full / "checkpoints" / "00000006", tmp_path / "00000006")
+    written = (place / "state.json").read_bytes()
+    unseen = []
+    for number in range(len(written)):
+        changed = bytearray(written)
+        changed[number] ^= 1
+        (place / "state.json").write_bytes(changed)
+        with suppress(InputError):
+            check_sums(place)
+            unseen.append(number)
+    said = [written[max(0, number - 12) : number + 1] for number in unseen]
+    # Blanks between the values say nothing.
+    assert [each for each in said if not each[-1:].isspace()] == []
+
+
+def test_damaged_again_at_the_same_step_it_goes_on_again(tmp_path: Path, full: Path) -> None:
+    """A failing disk damages more than one file."""
+    run = tmp_path / "run"
+    shutil.copytree(full, run)
+    for _ in range(2):
+        truncated(run / "checkpoints" / "00000006" / "optimizer.pt")
+        train(everything(), out=run, progress=False)
+    assert differences(run, full) == []
+    assert len(list((run / "checkpoints").glob("00000006.damaged*"))) == 2
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_begun_anew(
+    tmp_path: Path, full: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(full, run)
+    for path, damage in zip(checkpoints(run / "checkpoints"), (flipped, removed), strict=True):
+        damage(path / "network.safetensors")
+    before = contents(run)
+    with pytest.raises(InputError, match="no older one can be read: start anew") as caught:
+        train(everything(), out=run, progress=False)
+    assert "\n" not in str(caught.value)
+    assert contents(run) == before
+
+
+ROOM = 3 << 20  # bytes: two checkpoints and a model take 2 MB
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system."""
+    with ExitStack() as stack:
+        try:
+            yield stack.enter_context(small_disk(tmp_path / "disk", ROOM))
+        except OSError as error:
+            pytest.skip(str(error))
+
+
+def fill_up(disk: Path, but: int) -> Path:
+    """Fill a file system but for so many bytes."""
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    ballast.write_bytes(bytes(free.f_bavail * free.f_frsize - but))
+    assert os.statvfs(disk).f_bavail * free.f_frsize == but
+    return ballast
+
+
+def test_where_the_disk_is_full_it_stops_and_goes_on_when_there_is_room(
+    disk: Path, tmp_path: Path, short: Path
+) -> None:
+    run, config = disk / "run", written(small(save_every=1), tmp_path)
+    finish(written(small(3, 1), tmp_path), run)
+    ballast = fill_up(disk, but=300 << 10)
+    attempt = server().train(config, run, log=tmp_path / "log")
+    assert attempt.wait() == 2
+    (said,) = attempt.complaints()
+    assert "No space left on device" in said
+    assert "free some space" in said
+    assert "the run is whole up to step 3" in said
+    assert newest(run) == 3
+    ballast.unlink()
+    finish(config, run)
+    assert differences(run, short) == []
+
+
+def test_whatever_there_is_no_room_for_nothing_is_lost(
+    disk: Path, tmp_path: Path, full: Path
+) -> None:
+    """From no room at all, for the config, to enough: each file is the one that does not fit."""
+    train(replace(everything(), optim=replace(everything().optim, steps=3)), out=disk / "run")
+    stopped = shutil.copytree(disk / "run", tmp_path / "stopped")
+    refused = 0
+    for room in [*range(0, 64 << 10, 8 << 10), *range(64 << 10, ROOM, 100 << 10)]:
+        ballast = fill_up(disk, but=room)
+        try:
+            train(everything(), out=disk / "run", progress=False)
+        except InputError as error:
+            refused += 1
+            assert "No space left on device" in str(error)
+            assert "\n" not in str(error)
+            assert newest(disk / "run") in (3, 6)
+            load_model(disk / "run" / "model")
+        else:
+            break
+        finally:
+            ballast.unlink()
+        shutil.rmtree(disk / "run")
+        shutil.copytree(stopped, disk / "run")
+    assert refused > 12
+    assert differences(disk / "run", full) == []
+
+
+def test_where_no_line_can_be_written_no_step_counts(
+    disk: Path, tmp_path: Path, short: Path
+) -> None:
+    train(small(3), out=disk / "run", progress=False)
+    ballast = fill_up(disk, but=8 << 10)
+    with pytest.raises(InputError, match=r"metrics.jsonl can't be written.*whole up to step 3$"):
+        train(small(), out=disk / "run", progress=False)
+    assert len(lines(disk / "run")) > 4
+    ballast.unlink()
+    finish(written(small(), tmp_path), disk / "run")
+    assert differences(disk / "run", short) == []
+
+
+def test_where_there_is_no_room_at_all_nothing_is_begun(disk: Path) -> None:
+    ballast = fill_up(disk, but=0)
+    with pytest.raises(InputError, match="No space left on device") as caught:
+        train(small(2), out=disk / "run", progress=False)
+    assert "\n" not in str(caught.value)
+    ballast.unlink()
+    train(small(2), out=disk / "run", progress=False)
+    assert newest(disk / "run") == 2

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Shaped
 
 from framefill.conditions import in_model_range
-from framefill.config import Clips, Config
+from framefill.config import Clips, Config, LogConfig
 from framefill.data.sample import Sample
 from framefill.doctor.few_clips import STREAM_DOCTOR, TRIED_CLIPS, in_memory
 from framefill.doctor.report import Overfit, Speed, Verdict
@@ -53,15 +53,16 @@ def overfit_clip(
         decay=0.3,
         ema_power=16.7,  # an average of the last twentieth of the steps, however few they are
         more_ema=(),
+        ema_widths=(),
         drop=1.0,
         drop_every=0,
         inverse_decay=0.0,
     )
-    short = replace(config, optim=optim, workers=0)
+    short = replace(config, optim=optim, log=LogConfig(), workers=0)
     state, started = TrainState.start(short, device), time.monotonic()
     losses = []
     for report in train_steps(short, state, in_memory([sample], short)):
-        losses.append(report.loss)
+        losses.append(math.inf if report.bad else report.loss)
         if time.monotonic() - started > 60 * minutes:
             break
     row = usual_row(config.masks, config.seed)

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import torch
 
-from framefill.config import Clips, Config
+from framefill.config import Clips
 from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.estimate.filling import settle, time_filling
@@ -51,7 +51,9 @@ class _Trial:
 
     def run(self) -> None:
         """Measure it all."""
-        self.tell(device=_in_words(self.device), free_bytes=self._limited())
+        free = self._limited()
+        base = peak_bytes(self.device)
+        self.tell(device=_in_words(self.device), free_bytes=free, base_peak=base)
         state = TrainState.start(self.config, self.device)
         settle(self.device)
         self.tell(reached="state", state_peak=peak_bytes(self.device))
@@ -133,7 +135,10 @@ class _Trial:
 def _in_words(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+    if device.type == "cpu":
+        count = torch.get_num_threads()
+        return f"{device} ({count} thread{'s' if count > 1 else ''})"
+    return str(device)
 
 
 def _is_exhausted(error: BaseException) -> bool:

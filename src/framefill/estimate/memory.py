@@ -1,4 +1,4 @@
-"""How much memory there is, how much a process has used at most, and what a training's parts take."""
+"""Memory: how much there is, how much a process used at most, what a training's parts take."""
 
 import sys
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -14,13 +14,14 @@ from framefill.data.own import OwnConfig
 from framefill.device import choose_device
 from framefill.errors import InputError
 from framefill.estimate.made_up import lacks_data, with_made_up
-from framefill.estimate.memory import Parts, parts_of
+from framefill.estimate.memory import parts_of
 from framefill.estimate.result import Divided, Plan
 from framefill.estimate.search import Search
 from framefill.intake import take_in
 
 SECONDS = 120.0  # that a plan may take by default, roughly
-DIVISIONS = (2, 4, 8)  # numbers of processes of which the plan speaks, where nothing else fits
+DIVISIONS = (2, 4, 8)  # numbers of processes that are spoken of, where nothing else fits
+WORTH = 0.25  # of the limit: only if the state takes as much, dividing it is worth a word
 
 
 def make_plan(
@@ -73,6 +74,7 @@ def make_plan(
         parts=parts_of(config, price),
         limit_bytes=search.allowed,
         limit_from=_limit_from(search),
+        base_bytes=found[0].base_peak,
         tried=tuple(search.tried),
         untried=tuple(" ".join(each.flags) for each in search.untried),
         read_seconds=None
@@ -83,6 +85,7 @@ def make_plan(
         price_per_hour=price_per_hour,
         divided=_divided(search, price),
         devices=_devices(place),
+        notes=tuple(_notes(search)),
     )
 
 
@@ -115,18 +118,26 @@ def _limit_from(search: Search) -> str:
     return "what is free on the GPU" if search.device.type == "cuda" else "95 % of what is free"
 
 
+def _notes(search: Search) -> Iterator[str]:
+    if search.limit is not None and search.allowed < search.limit:
+        yield f"{search.limit / 2**30:.2f} GiB were allowed, and that much isn't free here"
+    if search.config.compile:
+        yield "measured without --compile, which takes minutes at first and makes steps faster"
+    if search.config.shard:
+        yield "measured in one process, where --shard divides nothing"
+
+
 def _devices(place: torch.device) -> int:
     return torch.cuda.device_count() if place.type == "cuda" else 1
 
 
 def _divided(search: Search, price: Cost) -> tuple[Divided, ...]:
     """Return what several processes would mean: as many as GPUs are here, or as could help."""
-    last, config = search.tried[-1], search.config
-    here = _devices(search.device)
+    last, here = search.tried[-1], _devices(search.device)
     numbers = [here] if here > 1 else []
-    if not last.fits:
+    state = parts_of(search.config, price).state
+    if not last.fits and state > WORTH * search.allowed:
         numbers = sorted({*numbers, *DIVISIONS})
-    state = parts_of(config, price).state
     return tuple(
         Divided(
             processes=number,

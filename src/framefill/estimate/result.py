@@ -69,6 +69,7 @@ class Plan:
         parts: What its memory is made of, computed.
         limit_bytes: Memory that it may take.
         limit_from: Where that number is from.
+        base_bytes: What was taken before there was anything of the training: Python and libraries.
         tried: What was tried: first what was asked for, the last one fits, if any does.
         untried: Settings for which there was no time, as words of commands.
         read_seconds: Of reading a clip by one process; None: not measured, or made up.
@@ -77,6 +78,7 @@ class Plan:
         price_per_hour: In the user's currency, if it was given.
         divided: What several processes would mean.
         devices: GPUs here, or 1.
+        notes: What else to know about the numbers.
     """
 
     recipe: str
@@ -88,6 +90,7 @@ class Plan:
     parts: Parts
     limit_bytes: int
     limit_from: str
+    base_bytes: int
     tried: tuple[Tried, ...]
     untried: tuple[str, ...]
     read_seconds: float | None
@@ -96,6 +99,7 @@ class Plan:
     price_per_hour: float | None
     divided: tuple[Divided, ...]
     devices: int
+    notes: tuple[str, ...]
 
     @property
     def asked(self) -> Tried:

@@ -16,6 +16,7 @@ from framefill.estimate.result import Tried
 from framefill.estimate.trial import Filling, Measured, Request
 
 LEAST_SECONDS = 2.0  # for steps of a trial, however little time is left
+FAR = 1.5  # times the limit is so far beyond it that it isn't tried
 TRIAL_SHARE, FILLING_SHARE = 0.4, 0.15  # of the time, for the first trial
 
 
@@ -60,7 +61,8 @@ class Search:
         self.end = time.monotonic() + self.seconds
         self.room = free_bytes() if self.device.type != "cuda" else 0
         for change in self._changes():
-            if self.tried and time.monotonic() > self.end:
+            late = bool(self.tried) and time.monotonic() > self.end
+            if late and not self._is_known(change):
                 self.untried.append(change)
             elif self._try(change).fits is not False:
                 break
@@ -77,7 +79,10 @@ class Search:
         held = min(config.optim.microbatch or config.optim.batch, config.optim.batch)
         least = 1 if held > 1 else None
         if self._clip_fits():
-            yield from (Change(microbatch=size) for size in _halves(held))
+            # Where there was no time for more clips, it is measured already what these take.
+            small = [self.tried[0].clips] if self.tried[0].scaled_memory else []
+            sizes = [*small, *_halves(small[0] if small else held)]
+            yield from (Change(microbatch=size) for size in sizes if not self._hopeless(size))
         half = precision_on(self.device, config.precision) == torch.float32
         precision = "bfloat16" if half and self.device.type == "cuda" else None
         if precision is not None:
@@ -92,6 +97,20 @@ class Search:
             for size in _halves(config.optim.batch):
                 yield Change(microbatch=least, recompute=not config.recompute, batch=size)
 
+    def _is_known(self, change: Change) -> bool:
+        """Say whether the first trial, which had no time for more clips, has tried just this."""
+        if not self.tried or not self.tried[0].scaled_memory:
+            return False
+        return change == Change(microbatch=self.tried[0].clips)
+
+    def _hopeless(self, size: int) -> bool:
+        """Say whether so many clips at once are far beyond the limit, as the first trial has it."""
+        found, clip = self.measured[0], self.tried[0].clip_peak_bytes
+        if clip is None or found.peak is None or found.clips < 2:
+            return False
+        each = (found.peak - clip) / (found.clips - 1)
+        return clip + (size - 1) * each > FAR * self.allowed
+
     def _clip_fits(self) -> bool:
         """Say whether a single clip fitted in the last trial."""
         peak = self.tried[-1].clip_peak_bytes
@@ -100,6 +119,9 @@ class Search:
     def _try(self, change: Change) -> Tried:
         config = change.of(self.config)
         first = not self.tried
+        if self._is_known(change):
+            self.tried.append(self._judged(change, config, self.measured[0]))
+            return self.tried[-1]
         left = max(0.0, self.end - time.monotonic())
         wanted = " ".join(change.flags) or "as asked for"
         self.say(f"trying {wanted}: a few steps of {config.optim.batch} clips on {self.device}")

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +26,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"recipe: {plan.recipe}, {plan.parameters:,} parameters"
     yield f"data: {plan.data}"
     yield f"memory, computed: {_parts(plan)}"
-    yield f"memory, measured: {_peak(plan.asked)}"
+    yield f"memory, measured: {_peak(plan)}"
     yield f"limit: {size(plan.limit_bytes)}, {plan.limit_from}, on {plan.device}"
     yield f"time: {_time(plan)}"
     if plan.seconds is not None:
@@ -46,25 +47,31 @@ def _parts(plan: Plan) -> str:
     return (
         f"weights {size(parts.weights)}, gradients {size(parts.gradients)}, Adam "
         f"{size(parts.adam)}, moving averages {size(parts.averages)}, activations "
-        f"{size(parts.clip)} a clip in float32 without --recompute, {parts.held} clips at once, a "
-        f"batch of clips {size(parts.batch)}"
+        f"{size(parts.clip)} a clip in float32 without --recompute, {_clips(parts.held)} at once, "
+        f"a batch of clips {size(parts.batch)}"
     )
 
 
-def _peak(tried: Tried) -> str:
+def _peak(plan: Plan) -> str:
+    tried = plan.asked
     if tried.peak_bytes is None:
         alone = tried.clip_peak_bytes
         single = "" if alone is None else f"; a single clip took {size(alone)}"
-        return f"no step of {tried.batch} clips was finished: {tried.said}{single}"
-    scaled = f", in proportion from {tried.clips} clips" if tried.scaled_memory else ""
-    return f"{size(tried.peak_bytes)} at most{scaled}"
+        return f"no step of {_clips(tried.batch)} was finished: {tried.said}{single}"
+    scaled = f", in proportion from {_clips(tried.clips)}" if tried.scaled_memory else ""
+    base = f", of which Python and libraries {size(plan.base_bytes)}" if plan.base_bytes else ""
+    return f"{size(tried.peak_bytes)}{scaled}{base}"
+
+
+def _clips(count: int) -> str:
+    return "1 clip" if count == 1 else f"{count} clips"
 
 
 def _time(plan: Plan) -> str:
     tried = plan.chosen or plan.asked
     if tried.step_seconds is None:
         return "not measured"
-    scaled = "" if tried.clips == tried.batch else f", in proportion from {tried.clips} clips"
+    scaled = "" if tried.clips == tried.batch else f", in proportion from {_clips(tried.clips)}"
     steps = "1 step" if tried.steps == 1 else f"{tried.steps} steps"
     flags = f", with {shlex.join(tried.flags)}" if tried.flags else ""
     reading = ""
@@ -74,7 +81,7 @@ def _time(plan: Plan) -> str:
     elif plan.workers:
         reading = f", while {plan.workers} processes read (computed from the two alone)"
     return (
-        f"{duration(tried.step_seconds)} a step of {tried.batch} clips, measured over "
+        f"{duration(tried.step_seconds)} a step of {_clips(tried.batch)}, measured over "
         f"{steps}{scaled}{flags}{reading}"
     )
 
@@ -105,7 +112,9 @@ def _table(plan: Plan) -> Table:
 
 def _advice(plan: Plan) -> Iterator[str]:
     if plan.untried:
-        yield f"not tried for lack of time (--seconds): {'; '.join(plan.untried)}"
+        more = len(plan.untried) - 3
+        named = "; ".join(plan.untried[:3]) + (f" and {more} more" if more > 0 else "")
+        yield f"not tried for lack of time, give it more --seconds: {named}"
     chosen = plan.chosen
     if chosen is not None and chosen.peak_bytes is not None:
         share = chosen.peak_bytes / plan.limit_bytes
@@ -120,6 +129,7 @@ def _advice(plan: Plan) -> Iterator[str]:
     else:
         yield _smallest(plan)
     yield from _processes(plan)
+    yield from plan.notes
 
 
 def _warnings(chosen: Tried) -> Iterator[str]:
@@ -130,16 +140,16 @@ def _warnings(chosen: Tried) -> Iterator[str]:
 
 
 def _smallest(plan: Plan) -> str:
-    peaks = [(each.peak_bytes or each.clip_peak_bytes, each) for each in plan.tried]
-    known = [(peak, each) for peak, each in peaks if peak is not None]
+    known = [(peak, each) for each in plan.tried if (peak := each.clip_peak_bytes) is not None]
     if not known:
         least = f"weights, gradients and averages alone take {size(plan.parts.state)} (computed)"
         return f"it doesn't fit: {least}; choose a smaller --network.width"
     peak, each = min(known, key=lambda pair: pair[0])
-    flags = f" with {shlex.join(each.flags)}" if each.flags else " as asked for"
-    alone = "" if each.peak_bytes else ", with a single clip,"
+    flags = f", with {shlex.join(each.flags)}," if each.flags else ""
+    if peak <= plan.limit_bytes:
+        return f"nothing that was tried fits; a single clip at once{flags} takes {size(peak)}"
     return (
-        f"nothing that was tried fits: the smallest,{flags},{alone} takes {size(peak)} of "
+        f"nothing that was tried fits: even a single clip at once{flags} takes {size(peak)} of "
         f"{size(plan.limit_bytes)}; choose smaller frames or a smaller --network.width"
     )
 
@@ -149,7 +159,9 @@ def _processes(plan: Plan) -> Iterator[str]:
         step = (
             "" if each.step_seconds is None else f", a step at best {duration(each.step_seconds)}"
         )
-        clips = f"{each.clips} clips each" if each.clips else "optim.batch can't be divided evenly"
+        clips = (
+            f"{_clips(each.clips)} each" if each.clips else "optim.batch can't be divided evenly"
+        )
         yield (
             f"torchrun --nproc-per-node {each.processes} (computed, exchange not counted): "
             f"{clips}{step}; with --shard {size(each.state_bytes)} of weights, gradients and "
@@ -178,7 +190,7 @@ def duration(seconds: float) -> str:
         return f"{1000 * seconds:.3g} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
-    for (large, name), (small, lesser) in zip(UNITS, UNITS[1:], strict=False):
+    for (large, name), (small, lesser) in pairwise(UNITS):
         if seconds >= large:
             whole = int(seconds // large)
             return f"{whole} {name} {int(seconds % large // small)} {lesser}"

@@ -60,7 +60,8 @@ class Measured:
             steps of a single clip, or steps of a batch.
         device: In words.
         free_bytes: Of the GPU's memory, before anything was put there; None on the CPU.
-        state_peak: Bytes at most, until there was the training state.
+        base_peak: Bytes at most, before there was anything of the training.
+        state_peak: Until there was the training state.
         clip_peak: Until after steps of a single clip.
         clip_seconds: Of a step of a single clip.
         peak: Until after steps of `clips` clips.
@@ -76,6 +77,7 @@ class Measured:
     reached: Stage = "start"
     device: str = ""
     free_bytes: int | None = None
+    base_peak: int = 0
     state_peak: int | None = None
     clip_peak: int | None = None
     clip_seconds: float | None = None
