@@ -19,6 +19,7 @@ from framefill.errors import InputError
 from framefill.files import restore_after_a_kill, write_text
 from framefill.serialise import to_data, write_json
 
+READERS_NOTICE = 10.0  # seconds
 RunState = Literal["running", "finished", "requeue", "interrupted", "diverged", "failed"]
 
 
@@ -94,7 +95,8 @@ class Run:
         Raises:
             InputError: one does.
         """
-        lock = FileLock(self.folder / ".lock", blocking=False)
+        # The readers of a process that was killed hold its lock until they notice.
+        lock = FileLock(self.folder / ".lock", timeout=READERS_NOTICE)
         try:
             with lock:
                 yield

@@ -5,8 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Literal
 
 REQUEUE = 75  # exit status of what should be started again: EX_TEMPFAIL of sysexits.h
+Mode = Literal["interrupt", "note", "stop"]
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
 
 
@@ -31,7 +33,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.word = ""
-        self._noting = False
+        self._mode: Mode = "interrupt"
 
     def asked(self) -> bool:
         """Whether the training was asked to stop."""
@@ -39,34 +41,39 @@ class Signals:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Note signals instead of stopping at once: what is cut in two can't be resumed exactly."""
-        before, self._noting = self._noting, True
-        try:
+        """Note signals instead of stopping at once: what is cut in two can't be resumed exactly.
+
+        A second SIGINT interrupts nevertheless.
+        """
+        with self._in("note"):
             yield
-        finally:
-            self._noting = before
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Stop at once again, within `noted`: for what takes long and leaves nothing behind.
+        """Stop at once within `noted`: what takes long and leaves nothing behind.
 
         Raises:
             StoppedError: a signal came, now or before.
         """
-        before, self._noting = self._noting, False
-        try:
+        with self._in("stop"):
             if self.word:
                 raise StoppedError(self.word)
             yield
+
+    @contextmanager
+    def _in(self, mode: Mode) -> Iterator[None]:
+        before, self._mode = self._mode, mode
+        try:
+            yield
         finally:
-            self._noting = before
+            self._mode = before
 
     def _note(self, number: int, _: FrameType | None) -> None:
         again = self.word == "SIGINT" and number == signal.SIGINT
         self.word = signal.Signals(number).name
-        if number == signal.SIGINT and (again or not self._noting):
+        if number == signal.SIGINT and (again or self._mode == "interrupt"):
             raise KeyboardInterrupt
-        if not self._noting:
+        if self._mode != "note":
             raise StoppedError(self.word)
 
 
