@@ -20,6 +20,7 @@ from framefill.stopping import signals
 from framefill.training import TrainState
 from framefill.training.ranks import Ranks, joined
 from framefill.training.spread import is_divided
+from framefill.underway import Underway
 
 Say = Callable[[str], None]
 

@@ -165,7 +165,7 @@ class Search:
             batch=config.optim.batch,
             clips=found.clips or 1,
             steps=found.steps or 1,
-            scaled_memory=(found.clips or 1) < held,
+            scaled_memory=whole and (found.clips or 1) < held,
         )
 
 
