@@ -1,11 +1,9 @@
 """The `framefill` command: parse, call, show."""
 
-import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
 
@@ -13,9 +11,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
-from framefill.averaging import average_into
 from framefill.bpd import evaluate_bpd_into, print_bpd, whole_rows
-from framefill.config import Config
 from framefill.conversion import ConvertOptions, convert_mcvd, convert_ramvid
 from framefill.costs import cost
 from framefill.data.videos import Fit
@@ -23,42 +19,19 @@ from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import EchoError, FillWarning, InputError
 from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
-from framefill.info import info_data, info_into, info_of
 from framefill.metrics.lpips import load_lpips
 from framefill.options import FillOptions, say
 from framefill.parsing import parse_command
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
+from framefill.roles import LETTERS
 from framefill.run import train as run_training
+from framefill.runs import average, info, plan, plan_row, train
 from framefill.settings import Settings
 from framefill.stock import data, doctor, pack
 from framefill.stopping import REQUEUE, StoppedError
 from framefill.training.ranks import LostError
 from framefill.verbs import fill, generate, interpolate, predict, rewind, upsample
-
-
-def train(
-    recipe: Positional[str],
-    out: Path,
-    config: Annotated[Config, tyro.conf.arg(name="")],
-    data: Path | None = None,
-    device: str = "auto",
-) -> None:
-    """Train a model; the same command again goes on where it stopped.
-
-    Args:
-        recipe: A recipe (`framefill recipes`), the config.json of a run, a config.yml of MCVD's
-            code, or a text file NAME.flags with the flags of RaMViD's; or a model folder, whose
-            training goes on with other data, at other sizes if asked for (fine-tuning).
-        out: The run folder.
-        config: The recipe's settings.
-        data: Folder of the training data; for digits one with MNIST's IDX files, or none for the
-            digits that framefill carries.
-        device: auto, cpu, cuda or mps.
-    """
-    run_training(config, out=out, data=data, name=recipe, device=device, say=say)
-    if os.environ.get("RANK", "0") == "0":
-        say(f"model: {out / 'model'}")
 
 
 def evaluate(
@@ -164,60 +137,6 @@ def demo(out: Path | None = None, clips: int = 16, train: bool = False) -> None:
     say(f"videos, contact sheets and scores: {out}; look at {out / 'tasks.png'} first")
 
 
-def plan(
-    roles: Positional[str],
-    model: str = "digits",
-    advance: int | None = None,
-    slide: int | None = None,
-    draw: bool = False,
-) -> None:
-    """Print which frames a model fills when, and from which: one JSON object for each window.
-
-    Args:
-        roles: One letter per frame: K given, T to be filled in, - neither.
-        model: See predict.
-        advance: Frames kept of each window, 1 for one frame at a time; none: all.
-        slide: Frames given to each window of RaMViD's scheme; none: as trained.
-        draw: Draw it instead, one line for each window under that of the video.
-    """
-    windows = load(model).model.plan(roles, advance=advance, slide=slide)
-    if draw:
-        print(f"      {roles}")
-    for number, window in enumerate(windows):
-        print(f"{number:4}  {window.draw(len(roles))}" if draw else json.dumps(asdict(window)))
-
-
-def info(
-    run: Positional[Path],
-    plot: bool = True,
-    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
-) -> None:
-    """Show where a run stands, and draw its curves.
-
-    Args:
-        run: The run folder.
-        plot: Draw the curves into the folder curves of the run.
-        as_json: Print JSON instead; no curves are drawn.
-    """
-    if as_json:
-        print(json.dumps(info_data(info_of(run)), indent=2))
-        return
-    info_into(run, plot=plot, say=print)
-
-
-def average(run: Positional[Path], out: Path, width: float, step: int | None = None) -> None:
-    """Make a model of a run's average of any width, from its snapshots.
-
-    Args:
-        run: The run folder, trained with --optim.ema-widths and --log.snapshot-every.
-        out: The new model folder.
-        width: Relative width of the average, between 0.01 and 0.28 of the steps taken.
-        step: One of which there are snapshots; none: the newest.
-    """
-    average_into(run, out, width=width, step=step, say=say)
-    say(f"model: {out}")
-
-
 def recipes() -> None:
     """List the recipes, with what they cost and where their values are from.
 
@@ -282,7 +201,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal and saved, to be started again, 130 interrupted.
     """
     try:
-        call = parse_command(COMMANDS, list(sys.argv[1:] if arguments is None else arguments))
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        # What a model does with a row, or what a training takes: the word says which.
+        row = words[:1] == ["plan"] and len(words) > 1 and not set(words[1]) - set(LETTERS)
+        call = parse_command({**COMMANDS, "plan": plan_row} if row else COMMANDS, words)
         with warnings.catch_warnings():
             warnings.simplefilter("always", FillWarning)
             warnings.showwarning = _warn
