@@ -4,6 +4,7 @@ Most of these processes are forked from one that has imported framefill already,
 afford many: run as a program, this file is that one. Each is a process of its own all the same.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -62,7 +63,6 @@ class Attempt:
         assert "Traceback" not in self.said(), self.said()
         return [line for line in self.said().splitlines() if line.startswith("framefill: ")]
 
-
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for something that it does.
 
@@ -92,6 +92,7 @@ class Server:
             text=True,
             env={**os.environ, **ONE_THREAD},
         )
+        atexit.register(self.process.communicate)  # it ends when nothing is asked any more
 
     def train(
         self,
@@ -122,6 +123,7 @@ class Server:
             "die_at": die_at,
             "after": after,
         }
+        log.touch()
         pid = self._ask(asked)
         return Attempt(pid, log, lambda: self._ask({"poll": pid}))
 
@@ -214,6 +216,12 @@ def lines(run: Path) -> list[dict[str, Any]]:
     whole = [line for line in path.read_text().split("\n")[:-1] if line.endswith("}")]
     found = [json.loads(line) for line in whole]
     return [{name: each[name] for name in each.keys() - CLOCKS} for each in found]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files in a folder, by name."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def events(run: Path) -> list[dict[str, Any]]:

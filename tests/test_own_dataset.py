@@ -98,7 +98,7 @@ def test_fifteen_lines_are_a_dataset(tmp_path: Path) -> None:
 def test_held_out_clips_are_drawn(tmp_path: Path) -> None:
     config = tiny(log=LogConfig(sample_every=1, save_every=1))
     ff.train(config, out=tmp_path / "run", data=Mine(), test=Mine(2), progress=False)
-    drawn = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    drawn = sorted(path.name for path in (tmp_path / "run" / "samples").glob("*.png"))
     assert drawn == ["00000001.png", "00000002.png"]
 
 

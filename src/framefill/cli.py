@@ -193,6 +193,12 @@ def _warn(
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
+def _is_row(words: list[str]) -> bool:
+    """Say whether a plan is asked for of a row, misspelt perhaps, or else of a training."""
+    word = words[0] if words else ""
+    return 2 * sum(letter in LETTERS for letter in word) > len(word) and not Path(word).exists()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -202,8 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
-        # What a model does with a row, or what a training takes: the word says which.
-        row = words[:1] == ["plan"] and len(words) > 1 and not set(words[1]) - set(LETTERS)
+        row = words[:1] == ["plan"] and _is_row(words[1:])
         call = parse_command({**COMMANDS, "plan": plan_row} if row else COMMANDS, words)
         with warnings.catch_warnings():
             warnings.simplefilter("always", FillWarning)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 
-import framefill
 from framefill.errors import InputError
 from framefill.estimate.trial import Measured, Request
 from framefill.serialise import from_data, to_data
@@ -55,7 +54,7 @@ def attempt(request: Request, most_bytes: int | None) -> Measured:
 
 
 def _search_path() -> str:
-    here = str(Path(framefill.__file__).parents[1])
+    here = str(Path(__file__).parents[2])
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 

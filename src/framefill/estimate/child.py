@@ -42,12 +42,12 @@ class _Trial:
         self.request, self.out = request, out
         # How long compiling takes would be counted as training.
         self.config = replace(request.config, compile=False, workers=0)
-        self.device = choose_device(request.device)
+        place = choose_device(request.device)
+        self.device = torch.device("cuda", place.index or 0) if place.type == "cuda" else place
 
     def tell(self, **found: object) -> None:
-        """Tell what was found, at once."""
-        self.out.write(json.dumps(found) + "\n")
-        self.out.flush()
+        """Tell what was found."""
+        _tell(self.out, **found)
 
     def run(self) -> None:
         """Measure it all."""
@@ -132,6 +132,12 @@ class _Trial:
         return (time.perf_counter() - started) / number
 
 
+def _tell(out: TextIO, **found: object) -> None:
+    """Tell what was found, at once."""
+    out.write(json.dumps(found) + "\n")
+    out.flush()
+
+
 def _in_words(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
@@ -154,27 +160,27 @@ def _go_first() -> None:
 
 
 def _end_with_the_asker() -> None:
-    sys.stdin.read()
+    while os.read(0, 1024):  # sys.stdin's lock would be missed when Python ends
+        pass
     os._exit(1)
 
 
-def main() -> int:
+def main() -> None:
     """Answer the request on standard input."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # findings alone go out, whatever libraries print
     _go_first()
     line = sys.stdin.readline()
     threading.Thread(target=_end_with_the_asker, daemon=True).start()
-    request = from_data(json.loads(line), Request, source="the request")
-    trial = _Trial(request, out)
     try:
-        trial.run()
+        request = from_data(json.loads(line), Request, source="the request")
+        _Trial(request, out).run()
     except InputError as error:
-        trial.tell(refused=str(error))
+        _tell(out, refused=str(error))
     except (MemoryError, RuntimeError) as error:
         if not _is_exhausted(error):
             raise
-        trial.tell(end="memory", said="memory ran out")
+        _tell(out, end="memory", said="memory ran out")
     out.close()
     os._exit(0)  # without waiting for the thread that reads
 

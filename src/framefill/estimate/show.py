@@ -148,9 +148,10 @@ def _smallest(plan: Plan) -> str:
     flags = f", with {shlex.join(each.flags)}," if each.flags else ""
     if peak <= plan.limit_bytes:
         return f"nothing that was tried fits; a single clip at once{flags} takes {size(peak)}"
+    instead = "" if plan.untried else "; choose smaller frames or a smaller --network.width"
     return (
         f"nothing that was tried fits: even a single clip at once{flags} takes {size(peak)} of "
-        f"{size(plan.limit_bytes)}; choose smaller frames or a smaller --network.width"
+        f"{size(plan.limit_bytes)}{instead}"
     )
 
 

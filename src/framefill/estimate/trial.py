@@ -92,8 +92,8 @@ class Measured:
         """Return the peak of a whole batch's step; None: no step of any clips was taken.
 
         What was measured with fewer clips than are held at once grows by what each more of them
-        needs: as measured, or as computed where there was a single one. Batches wait in main
-        memory, so on a GPU they count for nothing.
+        needs: as measured, or, where there was a single one, as computed, but no more than that one
+        took itself. Batches wait in main memory, so on a GPU they count for nothing.
 
         Args:
             config: That was tried.
@@ -105,6 +105,8 @@ class Measured:
         held = config.optim.microbatch or config.optim.batch
         more = max(0, min(held, config.optim.batch) - clips)
         each = clip_bytes
+        if clips == 1 and self.state_peak is not None:
+            each = min(each, peak - self.state_peak)
         if clips > 1 and self.clip_peak is not None:
             each = max(0, peak - self.clip_peak) // (clips - 1)
         waiting = 0 if self.free_bytes is not None else config.optim.batch - clips
