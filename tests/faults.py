@@ -208,6 +208,11 @@ def small_disk(place: Path, size: int) -> Iterator[Path]:
     raise OSError("a small file system can't be mounted: that takes unshare and its permission")
 
 
+def report(finding: str) -> None:
+    """Tell what was measured; shown by pytest -s."""
+    sys.stdout.write(f"\n{finding}\n")
+
+
 def lines(run: Path) -> list[dict[str, Any]]:
     """Return the lines of metrics.jsonl that are whole, without what clocks say."""
     path = run / "metrics.jsonl"

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from faults import contents, differences, drafts, events, lines, newest, server, small_disk
+from faults import contents, differences, drafts, events, lines, newest, report, server, small_disk
 from safetensors.torch import load_file
 from test_training import tiny
 
@@ -26,6 +27,7 @@ from framefill.data.videos import VideosConfig
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.files import restore_after_a_kill
+from framefill.importance import LossHistory
 from framefill.model import load_model
 from framefill.nn.config import ContextConfig
 from framefill.normalise import Normaliser
@@ -65,6 +67,10 @@ def finish(config: Path, run: Path, log: Path | None = None) -> str:
     attempt = server().train(config, run, log=log)
     assert attempt.wait() == 0, attempt.said()
     return attempt.said()
+
+
+def has_lines(run: Path, count: int) -> bool:
+    return len(lines(run)) >= count
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -130,11 +136,10 @@ def test_killed_twenty_times_it_ends_as_if_nothing_had_been(
     config = written(small(steps, save_every), tmp_path)
     watch = Watch(run)
     for attempt_number in range(20):
-        before, more = len(lines(run)), luck.choice([0, 0, 1, 2, 3, 4])
+        wanted = len(lines(run)) + luck.choice([0, 0, 1, 2, 3, 4])
         attempt = server().train(config, run)
         if attempt_number % 4:
-            wanted = before + more
-            attempt.until(lambda: len(lines(run)) >= wanted)
+            attempt.until(partial(has_lines, run, wanted))
             time.sleep(luck.uniform(0, 0.08))
         else:
             time.sleep(luck.uniform(0, 0.3))
@@ -142,8 +147,8 @@ def test_killed_twenty_times_it_ends_as_if_nothing_had_been(
         assert attempt.wait() == -signal.SIGKILL, "it finished too soon to be killed"
         if run.is_dir():
             watch.look()
-    print(
-        f"\nsave_every={save_every}: 20 kills, 20 survived, work lost at most {max(watch.lost)} "
+    report(
+        f"save_every={save_every}: 20 kills, 20 survived, work lost at most {max(watch.lost)} "
         f"steps, on average {np.mean(watch.lost):.2f}; drafts {watch.most_drafts}"
     )
     said = finish(config, run)
@@ -169,7 +174,7 @@ def test_killed_before_each_change_of_its_files(tmp_path: Path) -> None:
             watch.look()
     assert attempt.wait() == 0
     finish(written(small(4), tmp_path), reference)
-    print(f"\n{kills} kills before changes of files, work lost at most {max(watch.lost)} steps")
+    report(f"{kills} kills before changes of files, work lost at most {max(watch.lost)} steps")
     assert kills > 25
     assert differences(run, reference) == []
     assert drafts(run) == []
@@ -190,11 +195,16 @@ def test_killed_within_a_step_twenty_and_twenty_steps_are_forty(
     assert differences(run, short) == []
 
 
-STOPS = [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+STOPS = [
+    (signal.SIGTERM, 75, 0),
+    (signal.SIGTERM, 75, 1),
+    (signal.SIGUSR1, 75, 0),
+    (signal.SIGINT, 130, 0),
+    (signal.SIGINT, 130, 1),
+]
 
 
-@pytest.mark.parametrize(("number", "status"), STOPS)
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("number", "status", "workers"), STOPS)
 def test_asked_to_stop_it_loses_no_step(
     tmp_path: Path, short: Path, number: signal.Signals, status: int, workers: int
 ) -> None:
@@ -278,13 +288,15 @@ def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path, short: Pa
     run, config = tmp_path / "run", written(small(), tmp_path)
     attempt = server().train(config, run)
     attempt.until(lambda: len(lines(run)) >= 2)
+    attempt.send(signal.SIGSTOP)  # for the second one waits a while
     second = server().train(config, run)
-    assert second.wait(10) == 2
+    assert second.wait(20) == 2
     assert attempt.running()
     assert second.complaints() == [
         f"framefill: another process is training in {run}: wait for it, or choose another folder "
         "for --out"
     ]
+    attempt.send(signal.SIGCONT)
     assert attempt.wait() == 0
     assert differences(run, short) == []
 
@@ -468,21 +480,29 @@ def test_whatever_there_is_no_room_for_nothing_is_lost(
     for room in [*range(0, 64 << 10, 8 << 10), *range(64 << 10, ROOM, 100 << 10)]:
         ballast = fill_up(disk, but=room)
         try:
-            train(everything(), out=disk / "run", progress=False)
-        except InputError as error:
-            refused += 1
-            assert "No space left on device" in str(error)
-            assert "\n" not in str(error)
-            assert newest(disk / "run") in (3, 6)
-            load_model(disk / "run" / "model")
-        else:
-            break
+            said = refusal(everything(), disk / "run")
         finally:
             ballast.unlink()
+        if not said:
+            break
+        refused += 1
+        assert "No space left on device" in said
+        assert "\n" not in said
+        assert newest(disk / "run") in (3, 6)
+        load_model(disk / "run" / "model")
         shutil.rmtree(disk / "run")
         shutil.copytree(stopped, disk / "run")
     assert refused > 12
     assert differences(disk / "run", full) == []
+
+
+def refusal(config: Config, run: Path) -> str:
+    """Train; return why that was refused, or nothing."""
+    try:
+        train(config, out=run, progress=False)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def test_where_no_line_can_be_written_no_step_counts(
@@ -592,16 +612,28 @@ def test_a_bad_step_moves_no_weight_and_a_good_one_does(films: Films) -> None:
     films.spoil([bad, bad + 1])
     state = TrainState.start(films.config, torch.device("cpu"))
     before, skipped = weights_of(state), list[int]()
-    for report in train_steps(films.config, state, films.config.clips("train")):
+    for taken in train_steps(films.config, state, films.config.clips("train")):
         now = weights_of(state)
         changed = any(not torch.equal(*each) for each in zip(before, now, strict=True))
-        assert changed != bool(report.bad)
+        assert changed != bool(taken.bad)
         if not changed:
-            skipped.append(report.step - 1)
+            skipped.append(taken.step - 1)
         before = now
-        if report.step == bad + 4:
+        if taken.step == bad + 4:
             break
     assert skipped == [bad, bad + 1]
+
+
+def test_a_bad_step_leaves_levels_that_can_be_drawn() -> None:
+    """Where they are drawn as often as their losses are large."""
+    history = LossHistory.empty(21)
+    for level in range(1, 22):
+        history.note(torch.full((10,), float(level)), torch.ones(10))
+    before = history.probabilities
+    history.note(torch.tensor([3.0, 4.0]), torch.tensor([np.inf, np.nan]))
+    assert torch.equal(history.probabilities, before)
+    history.note(torch.tensor([3.0]), torch.tensor([2.0]))
+    assert not torch.equal(history.probabilities, before)
 
 
 def test_diverging_it_goes_back_once_and_on_with_other_batches(
@@ -630,8 +662,8 @@ def test_diverging_it_goes_back_once_and_on_with_other_batches(
     train(kept, out=tmp_path / "before", progress=False)
     load_checkpoint(tmp_path / "before" / "checkpoints" / f"{good:08d}", fresh)
     fresh.guard.detour = bad + PATIENCE - good
-    for report in train_steps(films.config, fresh, films.config.clips("train")):
-        assert not report.bad
+    for taken in train_steps(films.config, fresh, films.config.clips("train")):
+        assert not taken.bad
     ours = load_file(run / "checkpoints" / "00000024" / "network.safetensors")
     theirs = fresh.network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -643,14 +675,14 @@ def test_the_batch_of_a_bad_step_is_kept(films: Films, tmp_path: Path) -> None:
     train(films.config, out=run, progress=False)
     (kept,) = (run / "diverged").iterdir()
     assert kept.name == f"{bad + 1:08d}-rank0"
-    report = json.loads((kept / "report.json").read_text())
-    assert report["step"] == bad + 1
-    assert report["batch"] == bad
-    assert report["why"] == "loss nan"
-    assert report["loss"] == "nan"
-    assert report["lr"] == pytest.approx(1e-3)
-    assert report["so_far"]["streak"] == 1
-    assert [len(row) for row in report["rows"]] == [4, 4]
+    told = json.loads((kept / "report.json").read_text())
+    assert told["step"] == bad + 1
+    assert told["batch"] == bad
+    assert told["why"] == "loss nan"
+    assert told["loss"] == "nan"
+    assert told["lr"] == pytest.approx(1e-3)
+    assert told["so_far"]["streak"] == 1
+    assert [len(row) for row in told["rows"]] == [4, 4]
     batch = load_file(kept / "batch.safetensors")
     frames = np.load(films.path)[films.batches[bad]]
     assert np.array_equal(batch["frames"].numpy(), frames)

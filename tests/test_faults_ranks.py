@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from faults import Attempt, differences, drafts, lines, newest, server, torchrun, wait_for
+from faults import Attempt, differences, drafts, lines, newest, report, server, torchrun, wait_for
 from test_training import PUBLISHED, tiny
 
 from framefill.config import Config, LogConfig, OptimConfig
@@ -121,7 +121,7 @@ def test_if_one_process_of_torchruns_dies_it_ends_soon(tmp_path: Path, whole: Pa
     began = time.monotonic()
     others = psutil.Process(attempt.pid).children(recursive=True)
     assert attempt.wait(45) not in (0, 2, 75)
-    print(f"\ntorchrun ends {time.monotonic() - began:.1f} s after one of its processes")
+    report(f"torchrun ends {time.monotonic() - began:.1f} s after one of its processes")
     wait_for(lambda: not any(each.is_running() for each in others), 5)
     assert newest(run) >= 3
     finish(config, run)
@@ -187,7 +187,7 @@ def test_another_number_of_processes_goes_on(tmp_path: Path, before: int, after:
     assert "not the same bit for bit" in said
     finish(plain(), alone, 1)
     worst = apart(run, alone)
-    print(f"\n{before} -> {after} processes: losses apart by {worst:.1e}")
+    report(f"{before} -> {after} processes: losses apart by {worst:.1e}")
     assert worst < ROUNDING
     halves = losses(run)
     assert abs(halves[1:] - halves[:-1]).max() > 100 * ROUNDING
@@ -208,8 +208,7 @@ def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return request.param, run
 
 
-@pytest.mark.parametrize("shard", [False, True])
-@pytest.mark.parametrize("microbatch", [0, 1])
+@pytest.mark.parametrize(("shard", "microbatch"), [(False, 0), (True, 0), (False, 1)])
 def test_two_processes_learn_what_one_learns(
     tmp_path: Path, one: tuple[str, Path], shard: bool, microbatch: int
 ) -> None:
@@ -219,7 +218,7 @@ def test_two_processes_learn_what_one_learns(
     run = tmp_path / "run"
     finish(config, run)
     worst = apart(run, alone)
-    print(f"\n{paper}, shard={shard}, microbatch={microbatch}: losses apart by {worst:.1e}")
+    report(f"{paper}, shard={shard}, microbatch={microbatch}: losses apart by {worst:.1e}")
     assert worst < ROUNDING
 
 
@@ -230,5 +229,5 @@ def test_what_was_divided_goes_on_whole(tmp_path: Path, one: tuple[str, Path]) -
     finish(published(paper, shard=True, optim=half), run)
     finish(published(paper), run, 1)
     worst = apart(run, alone)
-    print(f"\n{paper}, divided and then whole: losses apart by {worst:.1e}")
+    report(f"{paper}, divided and then whole: losses apart by {worst:.1e}")
     assert worst < ROUNDING
