@@ -6,7 +6,9 @@ be read safely, and no reader but torch.
 """
 
 import hashlib
+import json
 import pickle
+import secrets
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from framefill.errors import InputError
-from framefill.files import atomic_folder
+from framefill.files import atomic_folder, set_aside
 from framefill.model import check_weights
 from framefill.serialise import from_data, read_json, write_json
 from framefill.training import TrainState
@@ -94,7 +96,7 @@ def _write(path: Path, state: TrainState, files: Iterator[tuple[str, dict[str, A
             "scaler": state.scaler.state_dict(),
             "sums": sums,
         }
-        write_json(draft / STATE, written)
+        write_json(draft / STATE, {**written, "sum": _sum_of(written)})
 
 
 def _files(state: TrainState) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -143,8 +145,8 @@ def prune(folder: Path, *, keep: int, best: Collection[int]) -> None:
         return
     check_sums(found[-1])
     for path in old:
-        # Half removed, it must not look like a damaged one.
-        going = path.rename(path.with_name(f".{path.name}-going"))
+        # Half removed, it must not look like a damaged one: as a draft it goes with the next start.
+        going = path.rename(path.with_name(f".{path.name}-{secrets.token_hex(4)}"))
         rmtree(going)
 
 
@@ -159,6 +161,8 @@ def check_sums(path: Path) -> dict[str, Any]:
     """
     try:
         said = read_json(path / STATE)
+        if said.keys() & {"sum", "sums"} and said.pop("sum", "") != _sum_of(said):
+            raise ValueError(f"{STATE} is altered")
         for name, expected in said.get("sums", {}).items():
             if _sum(path / Path(name).name) != expected:
                 raise ValueError(f"{name} is cut short or altered")
@@ -272,7 +276,7 @@ def _newest(folder: Path, steady: bool) -> tuple[tuple[str, ...], Path | None]:
 def _set_aside(path: Path, only: bool, reason: str) -> None:
     if only:
         raise InputError(_hopeless(reason))
-    path.rename(path.with_name(f"{path.name}.damaged"))
+    set_aside(path, "damaged")
 
 
 def _hopeless(reason: str) -> str:
@@ -283,6 +287,10 @@ def _networks(state: TrainState) -> list[tuple[str, nn.Module]]:
     more = [(MORE.format(rate=rate), average) for rate, average in state.more.items()]
     widths = [(WIDTH.format(width=width), each) for width, each in state.widths.items()]
     return [(NETWORK, state.network), (AVERAGE, state.average), *more, *widths]
+
+
+def _sum_of(said: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _sum(path: Path) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 from framefill.checkpoint import checkpoints, resume
 from framefill.config import OptimConfig
 from framefill.errors import InputError
-from framefill.files import atomic_folder
+from framefill.files import atomic_folder, set_aside
 from framefill.roles import row_of
 from framefill.run_folder import Run
 from framefill.serialise import write_json
@@ -97,7 +97,7 @@ def went_back(run: Run, state: TrainState, optim: OptimConfig, why: str) -> str:
 def _set_aside_after(run: Run, step: int) -> None:
     for path in checkpoints(run.checkpoints):
         if int(path.name) > step:
-            path.rename(path.with_name(f"{path.name}.diverged"))
+            set_aside(path, "diverged")
 
 
 def number(value: float) -> float | str:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from framefill.errors import InputError
 
-DRAFT = re.compile(r"\..+-[0-9a-f]{8}(\.[^.]*)?")
+# Ours, and those of safetensors, which writes to a file of its own beside the one that it is given.
+DRAFT = re.compile(r"\..+-[0-9a-f]{8}(\.[^.]*)?|\.tmp[A-Za-z0-9]{6}")
 RETIRED = re.compile(r"\.(.+)-[0-9a-f]{8}-old")
 
 
@@ -78,6 +79,15 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         for file in draft.iterdir():
             if file.is_file():
                 file.chmod(0o644)  # some libraries write files that nobody else can read
+
+
+def set_aside(path: Path, why: str) -> Path:
+    """Rename a file or folder to NAME.WHY, or NAME.WHY-2 and so on where that is there already."""
+    taken, count = path.with_name(f"{path.name}.{why}"), 1
+    while taken.exists():
+        count += 1
+        taken = path.with_name(f"{path.name}.{why}-{count}")
+    return path.rename(taken)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -59,6 +59,8 @@ class LossHistory:
         """Remember the losses, without weights, of a batch."""
         pairs = zip(levels.tolist(), losses.detach().double().cpu(), strict=True)
         for level, loss in pairs:
+            if not loss.isfinite():  # of a bad step: with it no level could be drawn any more
+                continue
             index = int(level) - 1
             count = int(self.counts[index])
             if count == REMEMBERED:

@@ -77,7 +77,9 @@ def train(
         ranks.first_does(lambda: run.begin(config, held))
         resumed = resume(run.checkpoints, state)
         _tell(resumed, config, state, say)
-        if state.step < config.optim.steps:
+        if state.step < config.optim.steps or not ranks.first_does(
+            lambda: run.is_finished(state.step)
+        ):
             Underway(run, intake, name, state, heard, say).go_on(held, progress=progress)
         return _result(run, config, name, state)
 

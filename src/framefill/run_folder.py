@@ -4,6 +4,7 @@ import json
 import math
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from framefill.config import Config, LogConfig, difference, read_config
 from framefill.data.videos import ALL_CLASSES, VideosConfig
 from framefill.errors import InputError
 from framefill.files import restore_after_a_kill, write_text
-from framefill.serialise import to_data, write_json
+from framefill.serialise import read_json, to_data, write_json
 
 READERS_NOTICE = 10.0  # seconds
 RunState = Literal["running", "finished", "requeue", "interrupted", "diverged", "failed"]
@@ -149,8 +150,10 @@ class Run:
             ) from error
         held.enter_context(self.locked())
         self.check(config)
-        for folder in (self.folder, self.checkpoints, self.samples, self.snapshots):
+        drafted = (self.checkpoints, self.samples, self.snapshots, self.diverged)
+        for folder in (self.folder, *drafted, *self.folder.glob("model*")):
             restore_after_a_kill(folder)
+        _keep_until(self.events, sys.maxsize)
         write_json(self.config, to_data(config))
         self.samples.mkdir(exist_ok=True)
 
@@ -167,6 +170,16 @@ class Run:
                 "host": socket.gethostname(),
             },
         )
+
+    def is_finished(self, step: int) -> bool:
+        """Say whether all of a step, its model too, was written, and the run ended there."""
+        if not self.status.is_file():
+            return False
+        try:
+            said = read_json(self.status)
+            return bool(said["state"] == "finished" and said["step"] == step)
+        except (InputError, LookupError, TypeError):
+            return False
 
     def note(self, step: int, event: str, why: str = "") -> None:
         """Add to what has happened."""

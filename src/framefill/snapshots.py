@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from framefill.data.video import first_line
@@ -21,6 +20,7 @@ from framefill.files import atomic_folder
 from framefill.model import check_weights
 from framefill.optim_config import WIDTHS
 from framefill.posthoc import coefficients, power_of, residual
+from framefill.weights import save_tensors
 
 STEP = re.compile(r"[0-9]{8,15}")
 FILE = re.compile(r"width-(0\.[0-9]{1,20})\.safetensors")
@@ -88,7 +88,7 @@ def save_snapshot(folder: Path, step: int, averages: Mapping[float, Mapping[str,
                 .contiguous()
                 for name, value in weights.items()
             }
-            save_file(stored, draft / f"width-{width}.safetensors", metadata=_label(step, width))
+            save_tensors(draft / f"width-{width}.safetensors", stored, _label(step, width))
     return path
 
 

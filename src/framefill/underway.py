@@ -56,6 +56,8 @@ class Underway:
         self.state.ranks.first_does(lambda: self._open_books(held, progress))
         try:
             with self.heard.noted():
+                if self.state.step >= self.config.optim.steps:
+                    self._save()  # it was killed between its last checkpoint and the model of it
                 while not self._all_steps():
                     pass
         except (StoppedError, KeyboardInterrupt) as stop:

@@ -156,11 +156,12 @@ def _next_share(config: Config, state: TrainState, arriving: Iterator[Batch]) ->
     draws = config.loss.draw_levels(
         config.diffusion, len(roles), roles.shape[1], generator, state.history
     )
-    clip, roles, valid = without_gaps(config.normaliser.to_clip(batch.frames.numpy()), roles[mine])
+    first = position * config.optim.batch + mine.start
+    pixels = _in_range(config, batch, first)
+    clip, roles, valid = without_gaps(pixels, roles[mine])
     conditions = {
         each.name: in_model_range(each, batch.conditions[each.name]) for each in config.conditions
     }
-    first = position * config.optim.batch + mine.start
     _refuse_infinity(clip, conditions, first)
     conditions = hidden(conditions, config.conditions, config.optim.batch, mine, generator)
     told = Told(valid, _classes(config, batch, mine, generator), conditions)
@@ -168,6 +169,20 @@ def _next_share(config: Config, state: TrainState, arriving: Iterator[Batch]) ->
     if valid is not None:
         rows = (valid & having(roles, Role.TARGET)).flatten(1).any(dim=1)
     return _Share(position, batch, clip, roles, told, draws.of(mine), rows)
+
+
+def _in_range(config: Config, batch: Batch, first: int) -> Clip:
+    """Return a batch's frames in model range; whose they are is said where they can't be."""
+    frames, to_clip = batch.frames.numpy(), config.normaliser.to_clip
+    try:
+        return to_clip(frames)
+    except InputError:
+        for number, clip in enumerate(frames, start=first):
+            try:
+                to_clip(clip)
+            except InputError as error:
+                raise InputError(f"clip {number} of the training data: {error}") from error
+        raise
 
 
 def _refuse_infinity(
