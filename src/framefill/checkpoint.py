@@ -22,12 +22,11 @@ from torch import Tensor, nn
 
 from framefill.errors import InputError
 from framefill.files import atomic_folder, set_aside
-from framefill.model import check_weights
 from framefill.serialise import from_data, read_json, write_json
 from framefill.training import TrainState
 from framefill.training.guard import Guard
 from framefill.training.spread import is_divided, like, load_whole, whole, whole_state
-from framefill.weights import save_tensors
+from framefill.weights import check_weights, save_tensors
 
 NETWORK, AVERAGE = "network.safetensors", "average.safetensors"
 MORE, WIDTH = "average-{rate}.safetensors", "average-width-{width}.safetensors"

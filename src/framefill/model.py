@@ -9,8 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Shaped
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Generator, nn
 
 from framefill.completion import complete
@@ -29,7 +27,7 @@ from framefill.serialise import from_data, read_json, to_data, write_json
 from framefill.sliding import slide as slide_along
 from framefill.told import Told
 from framefill.types import Clip, Roles
-from framefill.weights import save_tensors
+from framefill.weights import check_weights, load_weights, save_tensors
 from framefill.windows import Window
 
 FORMAT_VERSION = 1
@@ -283,36 +281,3 @@ def load_model(folder: Path) -> Model:
     load_weights(network, folder / WEIGHTS)
     card = folder / CARD
     return Model(network.eval(), config, card.read_text("utf-8") if card.is_file() else "")
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load safetensors weights into a network that expects exactly these.
-
-    Raises:
-        InputError: the file is damaged, or holds other names or shapes.
-    """
-    check_weights(network, path)
-    network.load_state_dict(load_file(path))
-
-
-def check_weights(network: nn.Module, path: Path) -> None:
-    """Refuse weights that are not those of a network; it may be on the meta device.
-
-    Only the file's header is read, so what a faulty configuration describes is never allocated.
-
-    Raises:
-        InputError: the file is damaged, or holds other names or shapes.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in set(file.keys())}
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} can't be read as safetensors: {error}") from error
-    expected = {name: list(value.shape) for name, value in network.state_dict().items()}
-    if missing := sorted(set(expected) - set(shapes)):
-        raise InputError(f"{path} lacks {missing[0]} and {len(missing) - 1} more: another network?")
-    if unknown := sorted(set(shapes) - set(expected)):
-        raise InputError(f"{path} has {unknown[0]} and {len(unknown) - 1} more: another network?")
-    for name, shape in shapes.items():
-        if shape != expected[name]:
-            raise InputError(f"{path}: {name} has shape {shape}, the network's {expected[name]}")

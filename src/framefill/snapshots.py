@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from framefill.data.video import first_line
 from framefill.errors import InputError
 from framefill.files import atomic_folder
-from framefill.model import check_weights
 from framefill.optim_config import WIDTHS
 from framefill.posthoc import coefficients, power_of, residual
-from framefill.weights import save_tensors
+from framefill.weights import check_weights, save_tensors
 
 STEP = re.compile(r"[0-9]{8,15}")
 FILE = re.compile(r"width-(0\.[0-9]{1,20})\.safetensors")
