@@ -19,7 +19,7 @@ from test_training import OFTEN, log, same, tiny
 
 import framefill as ff
 from framefill.averaging import average_into
-from framefill.checkpoint import check_sums, checkpoints, prune, save_checkpoint
+from framefill.checkpoint import check_sums, checkpoints, load_checkpoint, prune, save_checkpoint
 from framefill.cli import main
 from framefill.config import Config, LogConfig, OptimConfig
 from framefill.data.digits import DigitsConfig
@@ -181,6 +181,18 @@ def test_float16_goes_on_with_its_scale(tmp_path: Path) -> None:
     ]
 
 
+def test_a_spike_in_float16_is_skipped_and_the_next_step_is_taken() -> None:
+    config = tiny(precision="float16")
+    state = state_of(config)
+    parameter = next(state.network.parameters())
+    for number in range(MEMORY + 3):
+        size = 1e5 if number == MEMORY else 1.0
+        loss = (parameter.square().sum() * 1e-3 + 1) * size
+        report = state.descend([loss[None]], replace(config.optim, spike=1000), clips=1)
+        assert bool(report.bad) == (number == MEMORY), report
+    assert state.guard.bad == 1
+
+
 def test_a_compiled_network_computes_the_same(tmp_path: Path) -> None:
     """In a process of its own: the tests' type checks can't be compiled."""
     config = tiny(
@@ -236,6 +248,41 @@ def test_the_best_checkpoints_are_kept_beside_the_newest(tmp_path: Path) -> None
     assert run.best(2) == [2, 4]
     prune(run.checkpoints, keep=1, best=run.best(2))
     assert [int(path.name) for path in checkpoints(run.checkpoints)] == [2, 4, 5]
+
+
+@pytest.mark.parametrize("change", ["shape", "names", "text"])
+def test_an_optimiser_of_other_weights_is_refused(tmp_path: Path, change: str) -> None:
+    """AdamW would write beyond the memory of its moments."""
+    config = tiny(optim=OptimConfig(steps=2, batch=2, lr=1e-3, warmup=0), log=OFTEN)
+    train(config, out=tmp_path, progress=False)
+    state = state_of(config)
+    path = tmp_path / "checkpoints" / "00000002"
+    stored = torch.load(path / "optimizer.pt", weights_only=True)
+    stored["state"][0] = {
+        "shape": {**stored["state"][0], "exp_avg": torch.zeros(3)},
+        "names": {"step": torch.tensor(1.0)},
+        "text": {**stored["state"][0], "exp_avg": "none"},
+    }[change]
+    torch.save(stored, path / "optimizer.pt")
+    said = json.loads((path / "state.json").read_text())
+    write_json(path / "state.json", {key: said[key] for key in said if key not in ("sum", "sums")})
+    with pytest.raises(InputError, match="is damaged"):
+        load_checkpoint(path, state)
+    assert not state.optimizer.state
+
+
+def test_the_optimiser_keeps_the_rates_of_the_config(tmp_path: Path) -> None:
+    config = tiny(optim=OptimConfig(steps=2, batch=2, lr=1e-3, warmup=0), log=OFTEN)
+    train(config, out=tmp_path, progress=False)
+    path, state = tmp_path / "checkpoints" / "00000002", state_of(config)
+    stored = torch.load(path / "optimizer.pt", weights_only=True)
+    stored["param_groups"][0].update(maximize=True, betas=(0.1, 0.1))
+    torch.save(stored, path / "optimizer.pt")
+    said = json.loads((path / "state.json").read_text())
+    write_json(path / "state.json", {key: said[key] for key in said if key not in ("sum", "sums")})
+    load_checkpoint(path, state)
+    (group,) = state.optimizer.param_groups
+    assert (group["maximize"], group["betas"]) == (False, config.optim.betas)
 
 
 def test_nothing_is_removed_while_the_newest_is_damaged(tmp_path: Path) -> None:
@@ -346,6 +393,15 @@ def test_a_launcher_that_says_too_little_is_refused(
     monkeypatch.setenv("WORLD_SIZE", count)
     with pytest.raises(InputError, match=said), joined("cpu"):
         pass
+
+
+def test_what_one_process_can_not_do_none_does() -> None:
+    def refused() -> None:
+        raise InputError("no such file")
+
+    assert Ranks().all_do(lambda: 3) == 3
+    with pytest.raises(InputError, match="no such file"):
+        Ranks().all_do(refused)
 
 
 def test_noise_and_dropout_differ_from_clip_to_clip_and_step_to_step() -> None:

@@ -7,6 +7,7 @@ be read safely, and no reader but torch.
 
 import hashlib
 import json
+import math
 import pickle
 import secrets
 from collections.abc import Collection, Iterator
@@ -30,6 +31,7 @@ from framefill.weights import check_weights, save_tensors
 
 NETWORK, AVERAGE = "network.safetensors", "average.safetensors"
 MORE, WIDTH = "average-{rate}.safetensors", "average-width-{width}.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")
 OPTIMIZER, STATE, HISTORY = "optimizer.pt", "state.json", "history.safetensors"
 DAMAGES = (
     OSError,
@@ -40,6 +42,7 @@ DAMAGES = (
     LookupError,
     TypeError,
     ValueError,
+    AttributeError,
 )
 
 
@@ -105,15 +108,17 @@ def _files(state: TrainState) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, whole_state(network, keep)
     if state.history is not None:
         yield HISTORY, state.history.state()
-    yield OPTIMIZER, _whole_optimizer(state)
+    yield OPTIMIZER, _whole_optimizer(state, keep)
 
 
-def _whole_optimizer(state: TrainState) -> dict[str, Any]:
+def _whole_optimizer(state: TrainState, keep: bool) -> dict[str, Any]:
     found = state.optimizer.state_dict()
-    moments = {
-        number: {name: whole(value).cpu() for name, value in values.items()}
-        for number, values in found["state"].items()
-    }
+    moments: dict[int, dict[str, Tensor]] = {}
+    for number, values in found["state"].items():
+        for name, value in values.items():
+            together = whole(value)
+            if keep:
+                moments.setdefault(number, {})[name] = together.cpu()
     return {**found, "state": moments}
 
 
@@ -165,8 +170,9 @@ def check_sums(path: Path) -> dict[str, Any]:
         for name, expected in said.get("sums", {}).items():
             if _sum(path / Path(name).name) != expected:
                 raise ValueError(f"{name} is cut short or altered")
-        if said["step"] != int(path.name):
+        if type(said["step"]) is not int or said["step"] != int(path.name):
             raise ValueError(f"it is of step {said['step']}")
+        from_data(said.get("guard", {}), Guard, source=STATE)
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from error
     return dict(said)
@@ -190,6 +196,7 @@ def load_checkpoint(path: Path, state: TrainState) -> int:
         if state.history is not None and history is not None:
             state.history.check(history)
         guard = from_data(said.get("guard", {}), Guard, source=str(path / STATE))
+        scaler = _checked_scaler(said.get("scaler"), state)
         before = state.optimizer.state_dict()
         try:
             state.optimizer.load_state_dict(_divided_optimizer(optimizer, state))
@@ -204,24 +211,47 @@ def load_checkpoint(path: Path, state: TrainState) -> int:
         load_whole(network, load_file(path / name))
     if state.history is not None and history is not None:
         state.history.load(history)
-    if state.scaler.is_enabled() and said.get("scaler"):
-        state.scaler.load_state_dict(said["scaler"])
+    if scaler:
+        state.scaler.load_state_dict(scaler)
     state.step, state.guard = said["step"], guard
     return int(said.get("ranks", 1))
 
 
 def _divided_optimizer(optimizer: dict[str, Any], state: TrainState) -> dict[str, Any]:
-    """Return a state of the optimiser, divided as the weights are."""
-    weights = list(state.network.parameters())
+    """Return a state of the optimiser, divided as the weights are.
 
-    def placed(value: Tensor, weight: nn.Parameter) -> Tensor:
-        return like(value, weight) if value.ndim else value
+    Raises:
+        ValueError: it is of other weights; AdamW would write beyond their memory.
+    """
+    weights, moments = list(state.network.parameters()), {}
+    for number, values in optimizer["state"].items():
+        shape = weights[number].shape
+        if set(values) != {"step", *MOMENTS} or any(
+            value.shape != (() if name == "step" else shape) for name, value in values.items()
+        ):
+            raise ValueError(f"{OPTIMIZER} is of other weights")
+        placed = {
+            name: like(values[name].float().clone().contiguous(), weights[number])
+            for name in MOMENTS
+        }
+        moments[number] = {"step": values["step"].float(), **placed}
+    # Its rates and the like are the config's, not the file's.
+    return {"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]}
 
-    moments = {
-        number: {name: placed(value, weights[number]) for name, value in values.items()}
-        for number, values in optimizer["state"].items()
-    }
-    return {**optimizer, "state": moments}
+
+def _checked_scaler(said: object, state: TrainState) -> dict[str, Any]:
+    """Return the state of the scaler, or nothing where there is none.
+
+    Raises:
+        ValueError: its scale is no factor.
+    """
+    if not state.scaler.is_enabled() or not isinstance(said, dict) or not said:
+        return {}
+    known = state.scaler.state_dict()
+    scale, steps = float(said["scale"]), int(said["_growth_tracker"])
+    if not 0 < scale < math.inf or steps < 0:
+        raise ValueError(f"its scale {scale} is no factor")
+    return {**known, "scale": scale, "_growth_tracker": steps}
 
 
 def resume(folder: Path, state: TrainState, *, steady: bool = False) -> Resumed:

@@ -231,9 +231,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"framefill: {error}", file=sys.stderr)
         return 1
     except StoppedError as stop:
+        saved = ", and saved" if stop.saved else ""
         print(
-            f"framefill: stopped by {stop.word}, and saved: the same command goes on",
-            file=sys.stderr,
+            f"framefill: stopped by {stop.word}{saved}: the same command goes on", file=sys.stderr
         )
         return REQUEUE
     except KeyboardInterrupt:

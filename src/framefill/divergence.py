@@ -22,16 +22,19 @@ MOST_KEPT = 10  # batches: a run that skips now and then must not fill the disk
 def keep_batch(run: Run, state: TrainState, report: Report) -> None:
     """Write what the first of several bad steps was taken with, each process its own part.
 
-    Into diverged/<step>-rank<n>/: batch.safetensors with the frames and conditions in the user's
-    units, the classes, the noise levels and the losses of the clips; report.json with the rest.
+    Into diverged/<step>-rank<n>/, or <step>-again-rank<n>/ once the run went back:
+    batch.safetensors with the frames and conditions in the user's units, the classes, the noise
+    levels and the losses of the clips; report.json with the rest.
 
     Raises:
         InputError: it can't be written.
     """
-    suspect, folder = state.suspect, run.diverged / f"{report.step:08d}-rank{state.ranks.rank}"
+    suspect, rank = state.suspect, f"rank{state.ranks.rank}"
+    again = "-again" if state.guard.returns else ""  # with another batch
+    folder = run.diverged / f"{report.step:08d}{again}-{rank}"
     if suspect is None or state.guard.streak != 1 or folder.exists():
         return
-    if run.diverged.is_dir() and len(list(run.diverged.glob("*-rank0"))) >= MOST_KEPT:
+    if run.diverged.is_dir() and len(list(run.diverged.glob(f"*-{rank}"))) >= MOST_KEPT:
         return
     tensors: dict[str, Tensor] = {
         "frames": suspect.batch.frames,

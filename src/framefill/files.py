@@ -129,5 +129,7 @@ def _flush(path: Path) -> None:
     """Make sure that the data is on the disk before the name is."""
     for file in [path, *path.rglob("*")]:
         if file.is_file():
-            with file.open("rb") as opened:
+            with file.open("r+b") as opened:
                 os.fsync(opened.fileno())
+        elif file.is_dir():
+            _flush_names(file)

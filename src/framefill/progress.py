@@ -41,8 +41,10 @@ class ProgressDisplay:
 
     def show(self, report: Report, memory: int) -> None:
         """Show a step, and the bytes of memory that are held."""
+        if report.step <= self.start:  # the run went back
+            self.start, self.started = report.step - 1, time.monotonic()
         taken = max(time.monotonic() - self.started, 1e-9)
-        speed = max(report.step - self.start, 0) / taken
+        speed = (report.step - self.start) / taken
         rest = f"{speed * self.batch:.1f} clips/s  {memory / 2**30:.2f} GiB"
         self.bar.update(
             self.task, completed=report.step, loss=report.loss, norm=report.grad_norm, rest=rest

@@ -73,7 +73,8 @@ def train(
         ranks.share(config.optim.batch)
         intake = _taken_in(plan, run, ranks)
         config = intake.config
-        state = TrainState.start(config, place, ranks, _first_weights(config, run, say))
+        weights = ranks.all_do(lambda: _first_weights(config, run, say))
+        state = TrainState.start(config, place, ranks, weights)
         ranks.first_does(lambda: run.begin(config, held))
         resumed = resume(run.checkpoints, state)
         _tell(resumed, config, state, say)
@@ -117,7 +118,7 @@ def _taken_in(plan: _Plan, run: Run, ranks: Ranks) -> Intake:
         return found[0].config
 
     config = ranks.first_does(measured)
-    return found[0] if found else plan.take_in(config, held_out=False)
+    return ranks.all_do(lambda: found[0] if found else plan.take_in(config, held_out=False))
 
 
 def _first_weights(config: Config, run: Run, say: Say) -> dict[str, torch.Tensor] | None:

@@ -202,6 +202,7 @@ class Run:
             return []
         lines = self.validation.read_text(encoding="utf-8").splitlines()
         looks = [json.loads(line) for line in lines if _step_of(line) < math.inf]
+        looks = [look for look in looks if isinstance(look.get("loss"), float)]
         found = sorted(looks, key=lambda look: (look["loss"], look["step"]))
         return [look["step"] for look in found[:count]]
 
@@ -237,6 +238,7 @@ def _identity(config: Config, now: Config) -> Config:
         workers=0,
         recompute=now.recompute,
         compile=now.compile,
+        precision=now.precision,
         shard=now.shard,
     )
 

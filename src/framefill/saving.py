@@ -60,14 +60,14 @@ def save_averages(run: Run, state: TrainState) -> None:
 def whole_network(config: Config, state: TrainState, network: nn.Module) -> nn.Module:
     """Return an average as a network that is whole; every process has to call it.
 
-    Only the first process's is of use where the weights are divided.
+    Where the weights are divided, only the first process's is of use. It is on the CPU: the GPU may
+    not hold it.
     """
     if not is_divided(network):
         return network
-    device = next(network.parameters()).device
     weights = whole_state(network, state.ranks.first)
     if not state.ranks.first:
         return network
     together = config.model().build()
     together.load_state_dict(weights)
-    return together.to(device).eval()
+    return together.eval()

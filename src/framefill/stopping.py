@@ -12,16 +12,17 @@ Mode = Literal["interrupt", "note", "stop"]
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
 
 
-class StoppedError(Exception):
-    """A training was asked to stop, and was saved; the same command goes on with it.
+class StoppedError(BaseException):
+    """A training was asked to stop; like an interrupt it is nobody's fault to be caught on the way.
 
     Args:
         word: What asked: the name of a signal.
+        saved: All steps that were taken are saved; otherwise there were none.
     """
 
-    def __init__(self, word: str) -> None:
+    def __init__(self, word: str, *, saved: bool = False) -> None:
         super().__init__(word)
-        self.word = word
+        self.word, self.saved = word, saved
 
 
 class Signals:
@@ -93,4 +94,5 @@ def signals() -> Iterator[Signals]:
         yield found
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: it wasn't set from Python
+                signal.signal(number, handler)

@@ -47,6 +47,8 @@ class Telemetry:
         """Take in a step."""
         self.steps += 1
         self.bad += bool(report.bad)
+        if report.bad:
+            return  # its losses may be no numbers
         places = torch.bucketize(report.clips.levels, self.edges[1:-1]).tolist()
         for place, task, loss in zip(
             places, report.clips.tasks, report.clips.values.tolist(), strict=True

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from framefill.config import Config, LogConfig, OptimConfig, read_config
 from framefill.data.videos import VideosConfig
+from framefill.device import Precision
 from framefill.model import CONFIG, load_config
 from framefill.model_config import ModelConfig
 from framefill.nn.config import ConcatConfig, Mcvd3dConfig, SpatinConfig
 from framefill.objective import MaskedLoss
 
+AUTO: Precision = "auto"
 STEPS, LR, WARMUP = 20_000, 5e-5, 500  # ours: a fraction of what the published trainings take
 
 
@@ -34,10 +36,10 @@ def tuning_config(path: Path) -> Config:
     folder = folder_of(path)
     model = load_config(folder)
     optim = OptimConfig(steps=STEPS, lr=LR, warmup=WARMUP, batch=16)
-    loss = _loss(model)
+    loss, precision = _loss(model), AUTO
     if folder != path and (path / CONFIG).is_file():
         before = read_config(path / CONFIG)
-        loss = before.loss
+        loss, precision = before.loss, before.precision
         optim = replace(
             before.optim,
             steps=STEPS,
@@ -65,6 +67,7 @@ def tuning_config(path: Path) -> Config:
         optim=optim,
         log=LogConfig(),
         start=folder,
+        precision=precision,
     )
 
 

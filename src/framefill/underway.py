@@ -21,7 +21,7 @@ from framefill.stopping import Signals, StoppedError
 from framefill.telemetry import Telemetry
 from framefill.trackers.opening import open_trackers
 from framefill.training import Report, TrainState, train_steps
-from framefill.training.ranks import LostError, is_loss
+from framefill.training.ranks import is_loss
 from framefill.validation import FixedClips
 
 Say = Callable[[str], None]
@@ -46,6 +46,11 @@ class Underway:
         self.state, self.heard, self.say = state, heard, say
         self.books: Bookkeeping | None = None
         self.saved, self.due = state.step, False
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process trains."""
+        return next(self.state.network.parameters()).device
 
     def go_on(self, held: ExitStack, *, progress: bool) -> None:
         """Take all the steps that are left.
@@ -73,13 +78,9 @@ class Underway:
             self._stands("failed", "out of memory")
             raise InputError(self._too_large()) from error
         except RuntimeError as error:
-            if self.state.ranks.alone or not is_loss(error):
-                raise
-            self._stands("failed", "another process has gone")
-            raise LostError(
-                f"another process of this training has gone ({str(error).splitlines()[0]}); the "
-                f"run is whole up to step {self.saved}: the same command goes on"
-            ) from error
+            if is_loss(error):
+                self._stands("failed", "another process has gone")
+            raise
         self._stands("finished")
 
     def _open_books(self, held: ExitStack, progress: bool) -> None:
@@ -90,11 +91,10 @@ class Underway:
         fixed = None if test is None else FixedClips.of(config, test)
         if fixed and fixed.note:
             self.say(fixed.note)
-        device = next(state.network.parameters()).device
         self.books = Bookkeeping(
             self.run,
             config,
-            Telemetry(config, device, spent),
+            Telemetry(config, self.device, spent),
             held.enter_context(ProgressDisplay(config, state.step, show=progress)),
             held.enter_context(
                 open_trackers(
@@ -124,7 +124,7 @@ class Underway:
         held = optim.microbatch or optim.batch // count
         smaller = f"--optim.microbatch {held // 2}" if held > 1 else "--shard on several GPUs"
         return (
-            f"the memory of {next(self.state.network.parameters()).device} doesn't suffice for "
+            f"the memory of {self.device} doesn't suffice for "
             f"{held} clips at once: pass {smaller}"
             + ("" if self.config.recompute else " or --recompute")
             + f"; framefill plan tries what fits; the run is whole up to step {self.saved}"
@@ -145,7 +145,7 @@ class Underway:
         word = self.heard.word or "SIGTERM"  # another process was asked
         if word == "SIGINT":
             raise KeyboardInterrupt
-        raise StoppedError(word)
+        raise StoppedError(word, saved=True)
 
     def _bore(self, report: Report) -> bool:
         """Bear a bad step, or go back to before it; say which."""
@@ -192,9 +192,12 @@ class Underway:
     def _look(self, network: nn.Module, step: int) -> None:
         if self.books is None:
             return
-        card = model_card(self.config, self.name, self.state)
+        card, device = model_card(self.config, self.name, self.state), self.device
         with suppress(StoppedError), self.heard.heard():
-            self.books.look(Model(network, self.config.model(), card), step)
+            try:
+                self.books.look(Model(network.to(device), self.config.model(), card), step)
+            except torch.OutOfMemoryError:  # which is no reason to stop a training
+                self.say(f"no pictures of held-out clips: they don't fit into {device}")
 
     def _save(self) -> None:
         save_state(self.run, self.config, self.name, self.state)

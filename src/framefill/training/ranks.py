@@ -17,6 +17,7 @@ from framefill.errors import EchoError, InputError
 T = TypeVar("T")
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # as torchrun says it
 PATIENCE = timedelta(days=1)  # for what one process does while the others wait
+STEP = timedelta(minutes=10)  # for a step
 
 
 class LostError(Exception):
@@ -73,6 +74,26 @@ class Ranks:
         """Return the sum of the processes' values."""
         return float(self.gathered(torch.tensor([value], dtype=torch.float64)).sum())
 
+    def all_do(self, action: Callable[[], T]) -> T:
+        """Let every process do something by itself; if one of them can't, all stop.
+
+        Raises:
+            InputError: what this process's action raised.
+            EchoError: another process's did.
+        """
+        trouble: InputError | None = None
+        done: list[T] = []
+        try:
+            done.append(action())
+        except InputError as error:
+            trouble = error
+        failed = self.gathered(torch.tensor([trouble is not None]))
+        if trouble is not None:
+            raise trouble
+        if failed.any():
+            raise EchoError(f"process {int(failed.int().argmax())} of {self.count} can't go on")
+        return done[0]
+
     def first_does(self, action: Callable[[], T]) -> T:
         """Let the first process do something; return its result, or raise its mistake, in all.
 
@@ -109,6 +130,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     Raises:
         InputError: the launcher has not said all of who is who, or there are more processes than
             GPUs.
+        LostError: another process has gone, while they were together.
     """
     count = os.environ.get("WORLD_SIZE", "1")
     if not count.isdigit() or int(count) < 1:
@@ -124,7 +146,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     place = _own(choose_device(device))
     backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend)
+        dist.init_process_group(backend, timeout=STEP)
     except (ValueError, RuntimeError) as error:  # such as a port that is taken
         raise InputError(
             f"the {count} processes can't find each other at {os.environ['MASTER_ADDR']}:"
@@ -133,6 +155,13 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     try:
         waiting = dist.new_group(backend="gloo", timeout=PATIENCE)
         yield Ranks(dist.get_rank(), dist.get_world_size(), waiting), place
+    except RuntimeError as error:
+        if not is_loss(error):
+            raise
+        raise LostError(
+            f"another process of this training has gone ({str(error).splitlines()[0]}); what was "
+            "saved is whole: the same command goes on"
+        ) from error
     finally:
         dist.destroy_process_group()
 
@@ -141,14 +170,20 @@ def _own(device: torch.device) -> torch.device:
     """Return this process's GPU of its machine, or the device itself if that has no number."""
     if device.type != "cuda":
         return device
-    local, here = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if local >= here:
+    local, here = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count()
+    if not local.isdigit():
         raise InputError(
-            f"process {local} of this machine has no GPU of its own, there are {here}: start at "
-            f"most {here} on each machine (--nproc-per-node {here})"
+            f"LOCAL_RANK {local!r} must be the number of the process on its machine, which takes "
+            "the GPU of that number"
         )
-    torch.cuda.set_device(local)
-    return torch.device("cuda", local)
+    if int(local) >= here:
+        raise InputError(
+            f"process {local} of this machine sees {here} GPU(s), and none of its own: start at "
+            f"most as many as there are (--nproc-per-node {here}), and let each see all GPUs of "
+            "its machine (--gpus-per-node, not --gpus-per-task)"
+        )
+    torch.cuda.set_device(int(local))
+    return torch.device("cuda", int(local))
 
 
 def is_loss(error: RuntimeError) -> bool:

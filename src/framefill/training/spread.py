@@ -45,7 +45,7 @@ def callable_of(network: nn.Module, ranks: Ranks, *, shard: bool, compiled: bool
         network.compile()
     if shard or ranks.alone:
         return network
-    copied = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    copied = DistributedDataParallel(network, gradient_as_bucket_view=True)
     copied.listens = bool(getattr(network, "listens", False))  # type: ignore[assignment]
     return copied
 

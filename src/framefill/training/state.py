@@ -179,7 +179,8 @@ class TrainState:
         """Take a step for which there is no data: no clip of the batch has a target."""
         self.step += 1
         self._follow()
-        return Report(self.step, 0.0, 0.0, optim.lr_at(self.step - 1), clips)
+        lr, scale = optim.lr_at(self.step - 1), self.scaler.get_scale()
+        return Report(self.step, 0.0, 0.0, lr, clips, scale=scale)
 
     def _norm(self, optim: OptimConfig) -> float:
         self.scaler.unscale_(self.optimizer)
@@ -193,7 +194,10 @@ class TrainState:
             self.scaler.update(scale * self.scaler.get_backoff_factor())
             if math.isfinite(loss) and scale > LEAST_SCALE:
                 return f"gradient too large for float16 at scale {scale:g}, which is halved"
-        return self.guard.judge(loss, norm, spike)
+        bad = self.guard.judge(loss, norm, spike)
+        if bad and math.isfinite(norm):
+            self.scaler.update(scale)  # its scale stays, and it forgets this step
+        return bad
 
     def _move(self, optim: OptimConfig, lr: float) -> None:
         for group in self.optimizer.param_groups:

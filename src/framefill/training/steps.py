@@ -18,7 +18,7 @@ from framefill.batch import Batch, Batches
 from framefill.conditions import hidden, in_model_range
 from framefill.config import Clips, Config
 from framefill.device import autocast
-from framefill.errors import EchoError, InputError
+from framefill.errors import InputError
 from framefill.gaps import without_gaps
 from framefill.model_config import NO_CLASS
 from framefill.nn.config import SpaceTimeConfig
@@ -102,7 +102,7 @@ def train_steps(
             step = _Step(config, state, share)
             skipped = config.optim.batch - share.clips
             report = state.descend(step.parts(), config.optim, clips=share.clips, skipped=skipped)
-            report = replace(report, clips=step.noted())
+            report = replace(report, clips=step.noted(good=not report.bad))
         yield replace(report, asked=state.ranks.total(asked()) > 0)
 
 
@@ -133,19 +133,8 @@ class _Share:
 
 def _agreed(prepare: Callable[[], _Share], ranks: Ranks) -> _Share:
     """Return this process's part, or stop all processes if one of them has none."""
-    trouble: InputError | None = None
-    share: _Share | None = None
-    try:
-        share = prepare()
-    except InputError as error:
-        trouble = error
-    counted = 0 if share is None else int(share.rows.sum())
-    table = ranks.gathered(torch.tensor([[counted, trouble is not None]]))
-    if trouble is not None:
-        raise trouble
-    if share is None or table[:, 1].any():
-        raise EchoError(f"process {int(table[:, 1].argmax())} of {ranks.count} can't go on")
-    return replace(share, clips=int(table[:, 0].sum()))
+    share = ranks.all_do(prepare)
+    return replace(share, clips=int(ranks.total(int(share.rows.sum()))))
 
 
 def _next_share(config: Config, state: TrainState, arriving: Iterator[Batch]) -> _Share:
@@ -271,13 +260,17 @@ class _Step:
                 told.valid,
             )
 
-    def noted(self) -> ClipLosses:
-        """Return the losses of all processes' clips that have a target, and remember them."""
+    def noted(self, *, good: bool) -> ClipLosses:
+        """Return the losses of all processes' clips that have a target.
+
+        Args:
+            good: They are remembered, where levels are drawn by them.
+        """
         share, state = self.share, self.state
         targets = self.levels.where(share.roles == Role.TARGET, 0.0).amax(dim=1)
         columns = [torch.cat(self.losses), targets, task_numbers(share.roles), share.rows]
         table = state.ranks.gathered(torch.stack([each.double() for each in columns], dim=1))
         table = table[table[:, 3] > 0, :3]
-        if state.history is not None:
+        if good and state.history is not None:
             state.history.note(table[:, 1].float(), table[:, 0].float())
         return ClipLosses.of(table)
