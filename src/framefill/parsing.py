@@ -20,6 +20,7 @@ from framefill.tuning import tuning_config
 
 Command = Callable[..., None]
 FLAGS = "--flags"
+RECIPE_FIRST = ("train", "plan")  # commands whose first word is a recipe, not data
 HELP = ("-h", "--help", "--version")
 
 
@@ -47,7 +48,7 @@ def parse_command(commands: Mapping[str, Command], arguments: list[str]) -> Call
     if arguments[0] == "data" and words and words[0] not in HELP:
         words = [word for word in words if word not in HELP]  # NAME --help is NAME's own help
     parameters = inspect.signature(command).parameters
-    if "config" in parameters and "recipe" in parameters and arguments[0] == "doctor":
+    if "config" in parameters and "recipe" in parameters and arguments[0] not in RECIPE_FIRST:
         named = _value_of("--recipe", words) or parameters["recipe"].default
         command = partial(command, config=named_config(named))
     elif "config" in parameters and words and words[0] not in HELP:
