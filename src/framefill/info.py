@@ -151,7 +151,7 @@ def _advice(run: Path, steps: int, state: State, step: int, checkpoints: tuple[i
     if state == "diverged":
         return "train with a smaller --optim.lr in another folder"
     if step >= steps:
-        return f"fill videos with --model {folder}; for more steps, raise --optim.steps"
+        return f"fill videos with --model {folder}; train on from it: framefill train {folder}"
     if state == "failed":
         return f"mend what it says; the same command goes on from {start}: {again}"
     return f"the same command goes on from {start}: {again}"
