@@ -377,6 +377,28 @@ def test_signals_are_noted_within_steps_and_heard_between_them() -> None:
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
+def swallowed() -> None:
+    """What a library in C does with what a signal raises in its midst."""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException as error:
+        raise ValueError("could not determine the shape") from error
+
+
+def test_what_a_signal_raises_is_not_lost_in_a_library() -> None:
+    with pytest.raises(StoppedError, match="SIGTERM"), signals():
+        swallowed()
+    with signals() as heard, heard.noted(), pytest.raises(StoppedError), heard.heard():
+        swallowed()
+
+
+def test_a_mistake_after_a_signal_is_still_a_mistake() -> None:
+    """As where the disk is full when the run is to be saved."""
+    with pytest.raises(InputError, match="full"), signals() as heard, heard.noted():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise InputError("the disk is full")
+
+
 def test_a_batch_has_to_be_shared_evenly() -> None:
     shares = [Ranks(rank, 4).share(12) for rank in range(4)]
     assert [index for share in shares for index in range(12)[share]] == list(range(12))

@@ -75,8 +75,10 @@ def train(
         config = intake.config
         weights = ranks.all_do(lambda: _first_weights(config, run, say))
         state = TrainState.start(config, place, ranks, weights)
-        ranks.first_does(lambda: run.begin(config, held))
-        resumed = resume(run.checkpoints, state)
+        with heard.noted():  # an interrupt must not make a checkpoint look damaged
+            ranks.first_does(lambda: run.begin(config, held))
+            resumed = resume(run.checkpoints, state)
+        heard.check()
         _tell(resumed, config, state, say)
         if state.step < config.optim.steps or not ranks.first_does(
             lambda: run.is_finished(state.step)

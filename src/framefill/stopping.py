@@ -35,6 +35,7 @@ class Signals:
     def __init__(self) -> None:
         self.word = ""
         self._mode: Mode = "interrupt"
+        self._raised = False
 
     def asked(self) -> bool:
         """Whether the training was asked to stop."""
@@ -57,9 +58,34 @@ class Signals:
             StoppedError: a signal came, now or before.
         """
         with self._in("stop"):
-            if self.word:
-                raise StoppedError(self.word)
+            self.check()
+            with self._kept():
+                yield
+
+    def check(self) -> None:
+        """Stop if a signal has asked for it.
+
+        Raises:
+            StoppedError, KeyboardInterrupt: one has.
+        """
+        if self.word:
+            raise self._stop()
+
+    def _stop(self) -> BaseException:
+        interrupted = self.word == "SIGINT" and self._mode == "interrupt"
+        return KeyboardInterrupt() if interrupted else StoppedError(self.word)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Keep what a signal has raised: libraries in C turn it into errors of their own."""
+        try:
             yield
+        except Exception as error:
+            if self._raised:
+                raise self._stop() from error
+            raise
+        finally:
+            self._raised = False
 
     @contextmanager
     def _in(self, mode: Mode) -> Iterator[None]:
@@ -72,10 +98,11 @@ class Signals:
     def _note(self, number: int, _: FrameType | None) -> None:
         again = self.word == "SIGINT" and number == signal.SIGINT
         self.word = signal.Signals(number).name
-        if number == signal.SIGINT and (again or self._mode == "interrupt"):
+        if again:
             raise KeyboardInterrupt
         if self._mode != "note":
-            raise StoppedError(self.word)
+            self._raised = True
+            raise self._stop()
 
 
 @contextmanager
@@ -91,7 +118,8 @@ def signals() -> Iterator[Signals]:
     numbers = [number for name in SIGNALS if (number := getattr(signal, name, None))]
     before = {number: signal.signal(number, found._note) for number in numbers}
     try:
-        yield found
+        with found._kept():
+            yield found
     finally:
         for number, handler in before.items():
             if handler is not None:  # None: it wasn't set from Python
