@@ -394,9 +394,13 @@ def test_what_a_signal_raises_is_not_lost_in_a_library() -> None:
 
 def test_a_mistake_after_a_signal_is_still_a_mistake() -> None:
     """As where the disk is full when the run is to be saved."""
-    with pytest.raises(InputError, match="full"), signals() as heard, heard.noted():
+
+    def save() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         raise InputError("the disk is full")
+
+    with pytest.raises(InputError, match="full"), signals() as heard, heard.noted():
+        save()
 
 
 def test_a_batch_has_to_be_shared_evenly() -> None:
