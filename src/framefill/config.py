@@ -4,11 +4,9 @@ Small parts (masks, schedule, sampler, loss) are their own configuration: the va
 Only what is heavy or holds state (network, data, optimiser) has a separate config.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Generator
 
@@ -29,7 +27,7 @@ from framefill.objective import MaskedLoss
 from framefill.optim_config import OptimConfig
 from framefill.sampling import DpmSolver2M
 from framefill.scaling import Scaling, measured_conditions
-from framefill.serialise import from_data, read_json, register_union, to_data
+from framefill.serialise import flattened, from_data, read_json, register_union, to_data
 
 __all__ = [
     "Clips",
@@ -213,17 +211,10 @@ def difference(ours: Config, theirs: Config) -> list[str]:
     >>> difference(a, replace(a, seed=3))
     ['seed: 0 -> 3']
     """
-    left, right = _flat(to_data(ours)), _flat(to_data(theirs))
+    left, right = flattened(to_data(ours)), flattened(to_data(theirs))
     names = dict.fromkeys([*left, *right])
     return [
         f"{name}: {left.get(name, 'nothing')} -> {right.get(name, 'nothing')}"
         for name in names
         if left.get(name) != right.get(name)
     ]
-
-
-def _flat(data: Any, prefix: str = "") -> dict[str, str]:
-    if not isinstance(data, dict):
-        return {prefix.rstrip("."): json.dumps(data)}
-    parts = [_flat(value, f"{prefix}{name}.") for name, value in data.items()]
-    return {name: value for part in parts for name, value in part.items()}

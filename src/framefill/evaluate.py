@@ -1,7 +1,7 @@
 """Scores of a model on held-out clips, beside those of fillings that need no model."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from jaxtyping import Float64
 from rich.console import Console
 from rich.table import Table
 
+from framefill.comparison import BASELINES as FILLINGS
+from framefill.comparison import ssim_convention
 from framefill.config import DataConfig, read_config
-from framefill.data.digits import DigitsConfig
 from framefill.data.own import OwnConfig
 from framefill.data.videos import Fit, VideosConfig
 from framefill.device import choose_device
@@ -21,7 +22,6 @@ from framefill.evidence import SHOWN_CLIPS, Clips, Kept, Samples, Sheet
 from framefill.files import atomic_folder
 from framefill.held_out import held_out
 from framefill.masks import BlockMasks, ContextMasks, Masks
-from framefill.metrics.baselines import copy_last, linear_blend, nearest_known
 from framefill.metrics.frames import FrameMetric
 from framefill.metrics.scores import (
     MetricName,
@@ -41,11 +41,7 @@ from framefill.serialise import to_data, write_json
 from framefill.settings import Settings
 
 Values = dict[MetricName, Float64[np.ndarray, "_ _"]]
-BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
-    "copy last": copy_last,
-    "nearest": nearest_known,
-    "linear": linear_blend,
-}
+BASELINES = {name.replace("_", " "): baseline for name, baseline in FILLINGS.items()}
 STREAM_EVALUATE = 3  # what a key of randomness is for
 
 
@@ -87,11 +83,7 @@ class Scoring:
 
     def ssim_for(self, config: ModelConfig, data: DataConfig) -> SsimConvention:
         """Return what SSIM is computed of."""
-        if self.ssim is not None:
-            return self.ssim
-        if config.normaliser.dtype != "uint8" or config.channels not in (1, 3):
-            return "channels"
-        return "binary_bytes" if isinstance(data, DigitsConfig) else "grey_bytes"
+        return self.ssim or ssim_convention(config, data)
 
 
 def example_rows(masks: Masks) -> dict[str, str]:

@@ -105,3 +105,15 @@ def _explain(error: BaseException, kind: Any) -> str:
         return str(error)
     expected = getattr(kind, "__name__", kind)
     return f"expected {expected}, {error}" if kind else str(error)
+
+
+def flattened(data: Any, prefix: str = "") -> dict[str, str]:
+    """Return every value of nested JSON data as text, by its dotted name.
+
+    >>> flattened({"optim": {"lr": 0.1}, "seed": 3})
+    {'optim.lr': '0.1', 'seed': '3'}
+    """
+    if not isinstance(data, dict):
+        return {prefix.rstrip("."): json.dumps(data)}
+    parts = [flattened(value, f"{prefix}{name}.") for name, value in data.items()]
+    return {name: value for part in parts for name, value in part.items()}

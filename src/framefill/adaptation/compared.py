@@ -1,13 +1,12 @@
 """Which settings two models may not differ in, if the weights of one are to start the other."""
 
-import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from framefill.adaptation.blends import blocks
 from framefill.errors import InputError
 from framefill.model_config import ModelConfig
 from framefill.nn.config import Mcvd3dConfig
-from framefill.serialise import to_data
+from framefill.serialise import flattened, to_data
 
 FREE = {
     "network.classes",
@@ -80,13 +79,6 @@ def _clips_of_volumes(new: ModelConfig, old: ModelConfig, *, spatin: bool) -> li
     ]
 
 
-def _flat(data: Any, name: str) -> dict[str, str]:
-    if not isinstance(data, dict):
-        return {name: json.dumps(data)}
-    parts = [_flat(value, f"{name}.{key}") for key, value in data.items()]
-    return {key: value for part in parts for key, value in part.items()}
-
-
 def _settings(config: ModelConfig) -> dict[str, str]:
     data = to_data(config)
-    return _flat(data["network"], "network") | _flat(data["diffusion"], "diffusion")
+    return flattened({name: data[name] for name in ("network", "diffusion")})
