@@ -25,6 +25,12 @@ CONVOLUTIONS = [
 POOLED = (3, 6)  # these see the maxima of the layer before
 RGB = (4, 3, 20, 26, 3)
 
+# The same of VGG16's convolutions, all of 3 x 3; before some, maxima of 2 x 2 are taken, and what
+# some give is compared.
+VGG = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256}
+VGG |= {17: 512, 19: 512, 21: 512, 24: 512, 26: 512, 28: 512}
+VGG_HALVED, VGG_COMPARED = (5, 10, 17, 24), (2, 7, 14, 21, 28)
+
 
 def alexnet_weights() -> dict[str, Tensor]:
     """Return random weights with torchvision's names, which keep features from dying out."""
@@ -45,6 +51,40 @@ def head_weights() -> dict[str, Tensor]:
         f"lin{i}.model.1.weight": torch.rand((1, channels, 1, 1), generator=generator)
         for i, (_, _, channels, _, _, _) in enumerate(CONVOLUTIONS)
     }
+
+
+def vgg_weights() -> dict[str, Tensor]:
+    """Return random weights with torchvision's names of VGG16."""
+    generator = torch.Generator().manual_seed(2)
+    weights, before = {"classifier.0.bias": torch.zeros(2)}, 3
+    for place, after in VGG.items():
+        noise = torch.randn((after, before, 3, 3), generator=generator)
+        weights[f"features.{place}.weight"] = noise * (2 / (before * 9)) ** 0.5
+        weights[f"features.{place}.bias"] = 0.1 * torch.randn(after, generator=generator)
+        before = after
+    return weights
+
+
+def vgg_head_weights() -> dict[str, Tensor]:
+    """Return random linear weights for VGG16, none below 0."""
+    generator = torch.Generator().manual_seed(3)
+    return {
+        f"lin{i}.model.1.weight": torch.rand((1, VGG[place], 1, 1), generator=generator)
+        for i, place in enumerate(VGG_COMPARED)
+    }
+
+
+@pytest.fixture(scope="module")
+def vgg_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("vgg")
+    torch.save(vgg_weights(), folder / "vgg16-397923af.pth")
+    torch.save(vgg_head_weights(), folder / "vgg.pth")
+    return folder / "vgg16-397923af.pth", folder / "vgg.pth"
+
+
+@pytest.fixture(scope="module")
+def vgg(vgg_files: tuple[Path, Path]) -> Lpips:
+    return load_lpips(*vgg_files)
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +142,57 @@ def _windows(values: np.ndarray, side: int, stride: int) -> np.ndarray:
     return windows[:, ::stride, ::stride]
 
 
+def vgg_definition(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the distance of two pictures [3 h w] in -1..1 by VGG16, written out in float64."""
+    heads = [head.double().numpy().reshape(-1, 1, 1) for head in vgg_head_weights().values()]
+    units, weights = [], vgg_weights()
+    for picture in (one, other):
+        outputs = _vgg_features(picture, weights)
+        units.append([v / np.sqrt((v**2).sum(axis=0) + 1e-20) for v in outputs])
+    pairs = zip(heads, *units, strict=True)
+    return sum((head * (a - b) ** 2).sum(axis=0).mean() for head, a, b in pairs)
+
+
+def _vgg_features(values: np.ndarray, weights: dict[str, Tensor]) -> list[np.ndarray]:
+    shift, scale = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
+    values = (values - shift[:, None, None]) / scale[:, None, None]
+    features = []
+    for place in VGG:
+        if place in VGG_HALVED:
+            values = _windows(values, 2, 2).max(axis=(-2, -1))
+        weight = weights[f"features.{place}.weight"].double().numpy()
+        bias = weights[f"features.{place}.bias"].double().numpy()
+        windows = _windows(np.pad(values, ((0, 0), (1, 1), (1, 1))), 3, 1)
+        values = np.einsum("cyxij,ocij->oyx", windows, weight, optimize=True)
+        values = np.maximum(values + bias[:, None, None], 0)
+        if place in VGG_COMPARED:
+            features.append(values)
+    return features
+
+
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (128, 128), (150, 200)])
 def test_the_distance_is_that_of_the_definition(lpips: Lpips, height: int, width: int) -> None:
     truth, frames = pair((2, height, width, 3))
     expected = [definition(a, b) for a, b in zip(truth, frames, strict=True)]
     assert min(expected) > 1e-3
     np.testing.assert_allclose(lpips(truth, frames, data_range=255), expected, rtol=1e-5)
+
+
+def test_the_distance_by_vgg_is_that_of_the_definition(vgg: Lpips) -> None:
+    one, other = np.random.default_rng(0).uniform(-1, 1, (2, 2, 3, 32, 32)).astype(np.float32)
+    other[1] = 0.5 * one[1]
+    expected = [vgg_definition(a, b) for a, b in zip(one, other, strict=True)]
+    assert min(expected) > 1e-3
+    distances = vgg.network(torch.from_numpy(one), torch.from_numpy(other))
+    np.testing.assert_allclose(distances, expected, rtol=1e-4)
+
+
+def test_the_file_says_which_network_it_is(vgg: Lpips, lpips: Lpips) -> None:
+    assert (vgg.name, lpips.name) == ("vgg", "alex")
+    truth, frames = pair((1, 128, 128, 3))
+    pictures = [torch.from_numpy(v).permute(0, 3, 1, 2) / 127.5 - 1 for v in (truth, frames)]
+    expected = vgg.network(*pictures)
+    np.testing.assert_allclose(vgg(truth, frames, data_range=255), expected, rtol=1e-4)
 
 
 def test_grey_frames_are_colored_ones_without_color(lpips: Lpips) -> None:
@@ -210,6 +295,26 @@ def test_files_in_the_wrong_order_are_noticed(files: tuple[Path, Path]) -> None:
     alexnet, heads = files
     with pytest.raises(InputError, match=r"alex\.pth has no features\.0\.weight: give torchvision"):
         load_lpips(heads, alexnet)
+
+
+def test_heads_of_another_network_are_noticed(
+    files: tuple[Path, Path], vgg_files: tuple[Path, Path]
+) -> None:
+    shapes = (
+        r"lin1\.model\.1\.weight of shape \(1, {}, 1, 1\), not \(1, {}, 1, 1\): give .*/{}\.pth"
+    )
+    with pytest.raises(InputError, match=shapes.format(192, 128, "vgg")):
+        load_lpips(vgg_files[0], files[1])
+    with pytest.raises(InputError, match=shapes.format(128, 192, "alex")):
+        load_lpips(files[0], vgg_files[1])
+
+
+def test_another_vgg_is_noticed(vgg_files: tuple[Path, Path], tmp_path: Path) -> None:
+    """VGG13 has no third convolution before its third maxima."""
+    weights = {name: w for name, w in vgg_weights().items() if not name.startswith("features.14")}
+    torch.save(weights, tmp_path / "vgg13.pth")
+    with pytest.raises(InputError, match=r"no features\.14\.weight: give torchvision's VGG16"):
+        load_lpips(tmp_path / "vgg13.pth", vgg_files[1])
 
 
 @pytest.mark.parametrize("name", ["alex.pth", "alex.safetensors"])

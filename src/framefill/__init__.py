@@ -11,6 +11,7 @@ from framefill.data.read import read
 from framefill.data.video import Video
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
+from framefill.evaluation.run import evaluate
 from framefill.fill import Filler, load
 from framefill.filled import Filled
 from framefill.masks import BlockMasks, ContextMasks, MixedMasks, RandomMasks
@@ -41,6 +42,7 @@ __all__ = [
     "RandomMasks",
     "Role",
     "Video",
+    "evaluate",
     "load",
     "load_model",
     "read",

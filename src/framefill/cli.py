@@ -11,89 +11,23 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
-from framefill.bpd import evaluate_bpd_into, print_bpd, whole_rows
 from framefill.conversion import ConvertOptions, convert_mcvd, convert_ramvid
 from framefill.costs import cost
-from framefill.data.videos import Fit
 from framefill.demo import check_folder, free_folder, print_scores, run_demo
 from framefill.errors import EchoError, FillWarning, InputError
-from framefill.evaluate import Scoring, data_of, evaluate_into, example_rows, print_evaluations
 from framefill.fill import Filler, load
-from framefill.metrics.lpips import load_lpips
-from framefill.options import FillOptions, say
+from framefill.options import say
 from framefill.parsing import parse_command
 from framefill.recipes import RECIPES
 from framefill.recipes import recipe as get_recipe
 from framefill.roles import LETTERS
 from framefill.run import train as run_training
 from framefill.runs import average, info, plan, plan_row, train
-from framefill.settings import Settings
+from framefill.scoring import evaluate, protocols
 from framefill.stock import data, doctor, pack
 from framefill.stopping import REQUEUE, StoppedError
 from framefill.training.ranks import LostError
 from framefill.verbs import fill, generate, interpolate, predict, rewind, upsample
-
-
-def evaluate(
-    model: Positional[Path],
-    out: Path,
-    data: Path | None = None,
-    roles: tuple[str, ...] = (),
-    clips: int = 64,
-    fit: Fit = "none",
-    metric: Literal["frames", "bpd"] = "frames",
-    ssim: Literal["grey_bytes", "binary_bytes", "channels"] | None = None,
-    alexnet: Path | None = None,
-    lpips: Path | None = None,
-    keep: bool = False,
-    fill: Annotated[FillOptions, tyro.conf.arg(name="")] = FillOptions(samples=4),
-) -> None:
-    """Score a model on held-out clips, beside fillings that need no model.
-
-    Args:
-        model: A run folder, or a model folder with --data.
-        out: New folder for scores.json and the contact sheets.
-        data: Folder of the data, if it is another than that of the run.
-        roles: Rows to fill, one letter per frame: K given, T filled in and scored. None: one row
-            for each task that the model was trained for; for bpd, rows as long as its clips.
-        clips: Number of clips.
-        fit: Convert videos of another size to the model's: stretch, crop to the middle, or ramvid,
-            as RaMViD's loader does.
-        metric: PSNR, SSIM and MSE of filled frames; or bpd, bits per dimension: an upper bound on
-            what coding the T frames takes, by DDPM's steps (samples, guidance are not read).
-        ssim: Of 8-bit gray frames as in MCVD's evaluation, of frames rounded to black and white
-            as there for moving digits, or of each channel. None: what suits the data.
-        alexnet: AlexNet's weights, for LPIPS.
-        lpips: The linear weights of LPIPS.
-        keep: Write the true and the filled frames too, for scores that are computed elsewhere.
-        fill: How frames are filled.
-    """
-    loaded = load(model).model
-    rows = roles or tuple(example_rows(loaded.config.masks).values())
-    source, settings = data_of(model, data, loaded.config, fit=fit), Settings(**fill.options())
-    if metric == "bpd":
-        if ssim or alexnet or lpips or keep:
-            raise InputError("--ssim, --alexnet, --lpips and --keep are for --metric frames")
-        rows = roles or tuple(whole_rows(loaded.config.masks, rows))
-        print_bpd(
-            evaluate_bpd_into(out, loaded, source, rows, clips=clips, settings=settings, say=say),
-            Console(),
-        )
-        say(f"bits per dimension: {out}")
-        return
-    perceptual = load_lpips(alexnet, lpips) if alexnet or lpips else None
-    evaluations = evaluate_into(
-        out,
-        loaded,
-        source,
-        rows,
-        scoring=Scoring(clips=clips, ssim=ssim, lpips=perceptual),
-        settings=settings,
-        say=say,
-        keep=keep,
-    )
-    print_evaluations(evaluations, Console())
-    say(f"scores and contact sheets: {out}")
 
 
 def convert(
@@ -174,6 +108,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         pack,
         convert,
         evaluate,
+        protocols,
     )
 }
 

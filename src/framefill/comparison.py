@@ -105,7 +105,7 @@ class Comparison:
         """
         if "K" not in self.row:
             return [self._panel("model")]
-        pixels = _pixels(self.truth, self.normaliser)
+        pixels = shown_pixels(self.truth, self.normaliser)
         true = Panel("true", pixels, "R" * len(self.row), ("",) * len(self.truth))
         if not self.values:
             return [true, self._panel("model")]
@@ -113,7 +113,7 @@ class Comparison:
         return [true, self._panel("model"), self._panel(best)]
 
     def _panel(self, name: str) -> Panel:
-        pixels = _pixels(self.fillings[name], self.normaliser)
+        pixels = shown_pixels(self.fillings[name], self.normaliser)
         notes = ("",) * len(pixels)
         if self.values:
             notes = tuple(f"{ratio:.1f} dB" for ratio in self.values[name]["psnr"])
@@ -182,7 +182,7 @@ def _measured(
     return values
 
 
-def _pixels(videos: Videos, normaliser: Normaliser) -> UInt8[np.ndarray, "n f h w d"]:
+def shown_pixels(videos: Videos, normaliser: Normaliser) -> UInt8[np.ndarray, "n f h w d"]:
     """Return 8-bit pictures; of other channels than 1 or 3 the first alone, in its own range."""
     limits = normaliser.low, normaliser.high
     if normaliser.dtype == "uint8":

@@ -9,13 +9,17 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from framefill.data.clock import times_of
+from framefill.data.derived import derived_header
 from framefill.data.formats import suffix_of
 from framefill.data.save import save
 from framefill.data.sheet import SheetRow, save_sheet
+from framefill.data.siblings import sample_paths
 from framefill.data.video import Header, Stored, Video
 from framefill.data.write import check_target, to_picture
+from framefill.ensemble import Statistic, exceedance, largest, mean, quantiles, std
 from framefill.errors import InputError
 from framefill.normalise import Normaliser
+from framefill.uncertainty import save_fan_chart, uncertainty_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +101,84 @@ class Filled:
     @cached_property
     def mean(self) -> Float64[np.ndarray, "f h w c"]:
         """Mean over the samples."""
-        return self.frames.mean(axis=0, dtype=np.float64)
+        return mean(self.frames)
 
     @cached_property
     def std(self) -> Float64[np.ndarray, "f h w c"]:
-        """Standard deviation over the samples: where the model is unsure."""
-        return self.frames.std(axis=0, dtype=np.float64)
+        """Standard deviation over the k samples (divided by k): where the model is unsure."""
+        return std(self.frames)
+
+    @cached_property
+    def median(self) -> Float64[np.ndarray, "f h w c"]:
+        """Median over the samples; see `quantile`."""
+        self._need_spread()
+        return self._where_there(quantiles(self.frames, [0.5]))[0]
+
+    def quantile(self, q: float | Sequence[float]) -> Float64[np.ndarray, "*q f h w c"]:
+        """Return quantiles over the samples of each pixel, linear between neighbors.
+
+        Args:
+            q: From 0 to 1: 0.9 is what 90 % of the samples are below. Several give a first axis.
+
+        Returns:
+            In the units of the frames; NaN where frames are absent or pixels missing.
+
+        Raises:
+            InputError: there is but one sample, or a quantile is not in 0..1.
+        """
+        self._need_spread()
+        shares = [q] if isinstance(q, int | float) else list(q)
+        found = self._where_there(quantiles(self.frames, shares))
+        return found[0] if isinstance(q, int | float) else found
+
+    def exceedance(self, above: float) -> Float64[np.ndarray, "f h w c"]:
+        """Return the chance that each pixel is above a threshold: the share of samples that are.
+
+        Args:
+            above: In the units of the frames; a value that equals it is not above.
+
+        Returns:
+            0 to 1; NaN where frames are absent or pixels missing.
+
+        Raises:
+            InputError: there is but one sample, or the threshold is not finite.
+        """
+        self._need_spread()
+        return self._where_there(exceedance(self.frames, above))
+
+    def statistic(self, word: str) -> "Filled":
+        """Return a statistic of the samples as frames of their own, to `save` as samples are.
+
+        They are float32 (float64 if the samples are), NaN where frames are absent, and no format
+        makes integers of them. Pictures show "std" from 0 to its largest value, chances from 0 to
+        1, and all else as the samples.
+
+        Args:
+            word: "mean", "std", "median", "q10" (any quantile in percent) or "above273.15" (the
+                chance that a value is above that; its unit is "1").
+
+        Raises:
+            InputError: the word is none of these, or there is but one sample.
+        """
+        asked = Statistic.parse(word)
+        self._need_spread()
+        values = self._where_there(asked.of(self.frames))
+        limits, units = self._limits, self.units
+        if asked.kind == "std":
+            limits = 0.0, largest(values) or 1.0
+        elif asked.kind == "above":
+            limits, units = (0.0, 1.0), "1"  # as CF calls it
+        title = f"{asked.title} of {len(self.frames)} samples"
+        dtype = np.float64 if self.frames.dtype == np.float64 else np.float32
+        header = derived_header(self.header, title, units=units if asked.kind == "above" else None)
+        return replace(
+            self,
+            frames=values[None].astype(dtype),
+            units=units,
+            value_range=limits,
+            stored=None,
+            header=header,
+        )
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> list[Path]:
         """Write the frames, in the format of the suffix (`framefill.data.save`).
@@ -161,6 +237,49 @@ class Filled:
             rows.append(SheetRow(label, self._pixels(frames), self.row))
         save_sheet(path, rows, overwrite=overwrite)
 
+    def uncertainty(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write a PNG picture of what the samples agree on, frame by frame.
+
+        Rows: their mean, their standard deviation on a scale of its own, which the label tells, and
+        the values that 10 % and 90 % of them are below. Of other channels than 1 or 3 the first
+        alone is shown.
+
+        Raises:
+            InputError: there is but one sample, or as `contact_sheet`.
+        """
+        self._need_spread()
+        rows = uncertainty_rows(self.frames, self.row, self._limits, self.units)
+        save_sheet(path, rows, overwrite=overwrite)
+
+    def fan_chart(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write a PNG chart of the mean of each frame: the samples' median and 50 and 90 % bands.
+
+        The mean is that of the pixels that are known and of all channels; of other channels than 1
+        or 3, of the first. Given frames are marked.
+
+        Raises:
+            InputError: there is but one sample, the path is none of a new .png file, or matplotlib
+                isn't installed.
+        """
+        self._need_spread()
+        save_fan_chart(Path(path), self.frames, self.row, self.units, overwrite=overwrite)
+
+    def _need_spread(self) -> None:
+        if len(self.frames) < 2:
+            raise InputError("1 sample has no spread: ask for samples=8 or more")
+
+    def _where_there(
+        self, values: Float64[np.ndarray, "*q f h w c"]
+    ) -> Float64[np.ndarray, "*q f h w c"]:
+        """Absent frames of integers hold zeros, of which there is no statistic."""
+        values[..., [letter == "-" for letter in self.row], :, :, :] = np.nan
+        return values
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """What is black and white where 8-bit samples are shown as they are."""
+        return (0.0, 255.0) if self.frames.dtype == np.uint8 else self.value_range
+
     @property
     def _enlarge(self) -> int:
         """Players show small frames too small: at least 128 pixels on the short side."""
@@ -168,16 +287,3 @@ class Filled:
 
     def _pixels(self, frames: Shaped[np.ndarray, "f h w c"]) -> Shaped[np.ndarray, "f h w c"]:
         return to_picture(frames, self.value_range)
-
-
-def sample_paths(path: Path, samples: int) -> list[Path]:
-    """Return one path for each sample: the path itself, or NAME-0, NAME-1 and so on.
-
-    >>> [str(p) for p in sample_paths(Path("a/b.gif"), 2)]
-    ['a/b-0.gif', 'a/b-1.gif']
-    """
-    if samples == 1:
-        return [path]
-    suffix = path.name[len(path.name) - len(suffix_of(path)) :]
-    stem = path.name.removesuffix(suffix)
-    return [path.with_name(f"{stem}-{i}{suffix}") for i in range(samples)]

@@ -69,7 +69,7 @@ def held_out(
         waiting.append((number, sample))
         found += 1
         if len(waiting) == at_once or found == clips:
-            yield _together(waiting)
+            yield together(waiting)
             waiting = []
         if found == clips:
             return
@@ -79,7 +79,8 @@ def held_out(
     )
 
 
-def _together(samples: list[tuple[int, Sample]]) -> HeldOut:
+def together(samples: list[tuple[int, Sample]]) -> HeldOut:
+    """Return clips, each with its number, as one."""
     clips = [sample for _, sample in samples]
     names = clips[0].get("conditions", {})
     return HeldOut(

@@ -104,5 +104,9 @@ class AskOptions(FillOptions):
     out: Path | None = None
     """File to write (.mp4 .gif .npy .npz .nc .zarr .h5 .tif .dcm .nii, or a folder of images); a
     contact sheet goes beside it. None: named after the command."""
+    summary: tuple[str, ...] = ()
+    """Of several samples, files NAME-WORD for each of these words, beside the samples: mean, std,
+    median, q10 (any quantile in percent), above5 (the chance of a value above that, any number);
+    and a picture of them, NAME-uncertainty.png."""
     overwrite: bool = False
     """Replace files that are there already."""

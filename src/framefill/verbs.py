@@ -8,20 +8,25 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
+from framefill.data.formats import format_of, suffix_of
 from framefill.data.read import read as read_video
+from framefill.data.siblings import sample_paths, sibling
 from framefill.data.sidecar import load_arrays
 from framefill.data.video import Video
 from framefill.data.videos import Fit
 from framefill.data.write import check_target
+from framefill.ensemble import Statistic
 from framefill.errors import InputError
 from framefill.fill import Filler, load
-from framefill.filled import Filled, sample_paths
+from framefill.filled import Filled
 from framefill.options import AskOptions, InputOptions, say
 from framefill.parsing import parse_frames
 from framefill.settings import Options, Settings
 
 Ask = Annotated[AskOptions, tyro.conf.arg(name="")]
 Read = Annotated[InputOptions, tyro.conf.arg(name="")]
+PICTURES = (".mp4", ".gif", "")  # which show values rather than hold them
+INTEGERS = ("DICOM", "TFRecord")  # formats without floats
 
 
 def predict(
@@ -206,17 +211,55 @@ def _target(ask: AskOptions, verb: str) -> Path:
     check_target(out, overwrite=ask.overwrite or ask.samples > 1)
     for path in sample_paths(out, ask.samples):
         check_target(path, overwrite=ask.overwrite)
-    if _sheet(out).exists() and not ask.overwrite:
-        raise InputError(f"{_sheet(out)} exists: choose another --out or pass --overwrite")
+    pictures = [_sheet(out), *_check_summary(ask, out)]
+    if not ask.overwrite and (there := [path for path in pictures if path.exists()]):
+        raise InputError(f"{there[0]} exists: choose another --out or pass --overwrite")
     return out
+
+
+def _check_summary(ask: AskOptions, out: Path) -> list[Path]:
+    """Refuse a summary that can't be made or written; return its picture, if there is one."""
+    for word in ask.summary:
+        Statistic.parse(word)
+    if not ask.summary:
+        return []
+    if ask.samples < 2:
+        raise InputError("--summary of 1 sample: it has no spread, ask for --samples 8 or more")
+    if (known := format_of(out)) and known.name in INTEGERS:
+        raise InputError(
+            f"--summary writes floats, which {known.name} doesn't hold: choose another --out, such "
+            "as .npy, .nc, .tif or .mp4"
+        )
+    for word in ask.summary:
+        check_target(sibling(out, word), overwrite=ask.overwrite)
+    return [_uncertainty(out)]
 
 
 def _sheet(out: Path) -> Path:
     return out.with_name(f"{out.stem}.sheet.png")
 
 
+def _uncertainty(out: Path) -> Path:
+    return sibling(out, "uncertainty", ".png")
+
+
 def _finish(filled: Filled, ask: AskOptions, out: Path, truth: Video | None = None) -> None:
     written = filled.save(out, overwrite=ask.overwrite)
+    if ask.summary:
+        written += _summarize(filled, ask, out)
     filled.contact_sheet(_sheet(out), truth=truth, overwrite=ask.overwrite)
     written.append(_sheet(out))
     say(f"wrote {', '.join(map(str, written))}")
+
+
+def _summarize(filled: Filled, ask: AskOptions, out: Path) -> list[Path]:
+    """Write what the samples say together, and tell the scales of pictures that have their own."""
+    written = []
+    for word in dict.fromkeys(ask.summary):
+        asked, path = filled.statistic(word), sibling(out, word)
+        written += asked.save(path, overwrite=ask.overwrite)
+        if suffix_of(out) in PICTURES and Statistic.parse(word).kind in ("std", "above"):
+            unit = f" {filled.units}" if word == "std" and filled.units else ""
+            say(f"{path}: black is 0, white {asked.value_range[1]:.3g}{unit}")
+    filled.uncertainty(_uncertainty(out), overwrite=ask.overwrite)
+    return [*written, _uncertainty(out)]

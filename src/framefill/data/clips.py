@@ -138,16 +138,36 @@ class VideoClips:
             InputError: the file has changed, is damaged, or has frames that can't be resized.
         """
         rng, number = self._chosen(index)
-        starts = self._starts[number]
-        start = int(starts[rng.integers(len(starts))])
-        footage = self.footage[number]
-        places = [start + i * self.config.every for i in range(self.frames)]
-        video = self._taken(footage, places)
+        video = self._video(number, int(rng.integers(self.starts(number))))
         if self.split == "train":
             video = _changed(video, self.config, rng)
+        return self._sample(video, number)
+
+    def starts(self, number: int) -> int:
+        """Return at how many places of video `number` a clip can start."""
+        return len(self._starts[number])
+
+    def cut(self, number: int, start: int) -> Sample:
+        """Return the clip that begins at a possible start of a video, as it is.
+
+        Args:
+            number: Of the video.
+            start: Which of its `starts`.
+
+        Raises:
+            InputError: as `clip`.
+        """
+        return self._sample(self._video(number, start), number)
+
+    def _video(self, number: int, start: int) -> Video:
+        first = int(self._starts[number][start])
+        places = [first + i * self.config.every for i in range(self.frames)]
+        return self._taken(self.footage[number], places)
+
+    def _sample(self, video: Video, number: int) -> Sample:
         sample = Sample(frames=video.frames, conditions=video.conditions)
         if self.config.classes:
-            sample["label"] = self.config.classes.index(class_name(footage))
+            sample["label"] = self.config.classes.index(class_name(self.footage[number]))
         return sample
 
     def label(self, index: int) -> int | None:

@@ -33,11 +33,15 @@ class DigitsConfig:
     """Largest velocity along each axis, in pixels per frame."""
     bounce: Literal["stochastic", "reflect"] = "stochastic"
     """At a wall: draw a new velocity, as in Stochastic Moving MNIST, or reflect the old one."""
+    held_out: int = 0
+    """Digits that test clips are made of: the first ones of the test digits; 0: all."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         if not 0 < self.glyph < self.size:
             raise InputError(f"digits of {self.glyph} pixels don't fit frames of {self.size}")
+        if self.held_out < 0:
+            raise InputError(f"held_out {self.held_out} must be at least 1, or 0 for all digits")
         if self.digits < 1:
             raise InputError(f"{self.digits} digits per clip: needs at least 1")
         if not 1 <= self.speed <= self.size - self.glyph:
@@ -77,7 +81,8 @@ class MovingDigits:
 
     def __init__(self, config: DigitsConfig, *, frames: int, split: Split, seed: int) -> None:
         self.config, self.frames, self.seed, self.split = config, frames, seed, split
-        self.glyphs = glyphs(config.path, config.glyph, split)
+        found = glyphs(config.path, config.glyph, split)
+        self.glyphs = found[: config.held_out or None] if split == "test" else found
 
     def __len__(self) -> int:
         """Return the number of clips, as many as an index can name."""

@@ -1,4 +1,8 @@
-"""Fillings that need no model: a model that loses to them has learned nothing."""
+"""Fillings that need no model: a model that loses to them has learned nothing.
+
+Where a given frame of floats has gaps (NaN), a pixel takes its value in the given frame before, or
+else after it; it stays NaN if no given frame has it.
+"""
 
 from itertools import pairwise
 
@@ -24,7 +28,7 @@ def copy_last(
     """
     known = _known(frames, row)
     sources = [max((k for k in known if k <= i), default=known[0]) for i in range(len(row))]
-    return frames[..., sources, :, :, :]
+    return without_gaps(frames, known)[..., sources, :, :, :]
 
 
 def nearest_known(
@@ -43,7 +47,7 @@ def nearest_known(
     """
     known = _known(frames, row)
     sources = [min(known, key=lambda k: abs(k - i)) for i in range(len(row))]
-    return frames[..., sources, :, :, :]
+    return without_gaps(frames, known)[..., sources, :, :, :]
 
 
 def linear_blend(
@@ -62,6 +66,7 @@ def linear_blend(
         InputError: no frame is known, or the row has not one letter per frame.
     """
     known = _known(frames, row)
+    frames = without_gaps(frames, known)
     filled = copy_last(frames, row)
     for before, after in pairwise(known):
         for i in range(before + 1, after):
@@ -71,6 +76,38 @@ def linear_blend(
             blend = (early + late) / (after - before)
             floats = np.issubdtype(frames.dtype, np.floating)
             filled[..., i, :, :, :] = blend if floats else np.rint(blend)
+    return filled
+
+
+def pixel_mean(
+    frames: Shaped[np.ndarray, "*b f h w c"], row: str
+) -> Shaped[np.ndarray, "*b f h w c"]:
+    """Fill every frame with each pixel's mean over the known ones, rounded where it is an integer.
+
+    Args:
+        frames: Videos; only known frames are read.
+        row: The roles of their frames, at least one of them K.
+
+    Raises:
+        InputError: no frame is known, or the row has not one letter per frame.
+    """
+    known = _known(frames, row)
+    given = without_gaps(frames, known)[..., known, :, :, :]
+    mean = given.mean(axis=-4, keepdims=True, dtype=np.float64)
+    whole = not np.issubdtype(frames.dtype, np.floating)
+    return np.broadcast_to(np.rint(mean) if whole else mean, frames.shape).astype(frames.dtype)
+
+
+def without_gaps(
+    frames: Shaped[np.ndarray, "*b f h w c"], known: list[int]
+) -> Shaped[np.ndarray, "*b f h w c"]:
+    """Return videos whose known frames have no gaps but where all of them have one."""
+    if frames.dtype.kind != "f" or not np.isnan(frames[..., known, :, :, :]).any():
+        return frames
+    filled = frames.copy()
+    for before, after in (*pairwise(known), *pairwise(known[::-1])):
+        source, target = filled[..., before, :, :, :], filled[..., after, :, :, :]
+        np.copyto(target, source, where=np.isnan(target))
     return filled
 
 

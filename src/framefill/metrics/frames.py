@@ -1,4 +1,7 @@
-"""PSNR and SSIM, frame by frame."""
+"""PSNR and SSIM, frame by frame.
+
+In float videos NaN of the truth is missing, and left out of the mean squared error and PSNR.
+"""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +14,7 @@ from torch import Tensor
 from framefill.errors import InputError
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+SSIM_SQUARE = 7  # side of the uniform window
 LUMA = (19595, 38470, 7471)  # of R, G and B in 65536ths (ITU-R BT.601), as Pillow computes it
 
 
@@ -44,12 +48,13 @@ def mse(
     """Return the mean squared error of each frame, in units of `data_range`².
 
     Args:
-        truth: The true frames.
+        truth: The true frames; where they are NaN there is no error, and NaN if they are so
+            throughout.
         frames: The frames to score.
         data_range: Distance between the smallest and the largest possible value.
     """
     difference = (frames.astype(np.float64) - truth.astype(np.float64)) / data_range
-    return np.asarray((difference**2).mean(axis=(-3, -2, -1)))
+    return mean_of_valid(difference**2, truth, axes=(-3, -2, -1))
 
 
 def psnr(
@@ -61,10 +66,51 @@ def psnr(
     """Return the peak signal-to-noise ratio of each video, in dB, of its mean squared error.
 
     The error is averaged over the frames first, as in MCVD's evaluation; the mean of the frames'
-    own ratios is larger. Equal videos give infinity.
+    own ratios (`psnr_of_frames`) is larger. Equal videos give infinity.
     """
+    return decibels(mean_of_frames(mse(truth, frames, data_range=data_range)))
+
+
+def psnr_of_frames(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    *,
+    data_range: float,
+) -> Float64[np.ndarray, "*b"]:
+    """Return the mean over each video's frames of their own peak signal-to-noise ratios, in dB.
+
+    As in the evaluations of SVG and its successors. A frame that equals the true one makes it
+    infinite.
+    """
+    return mean_of_frames(decibels(mse(truth, frames, data_range=data_range)))
+
+
+def decibels(error: Float64[np.ndarray, "*b"]) -> Float64[np.ndarray, "*b"]:
+    """Return the peak signal-to-noise ratio of a mean squared error in units of the range²."""
     with np.errstate(divide="ignore"):
-        return np.asarray(-10 * np.log10(mse(truth, frames, data_range=data_range).mean(axis=-1)))
+        return np.asarray(-10 * np.log10(error))
+
+
+def mean_of_frames(values: Float64[np.ndarray, "*b f"]) -> Float64[np.ndarray, "*b"]:
+    """Return the mean over frames, of those that have a value; NaN if none has."""
+    return mean_of_valid(values, values, axes=(-1,))
+
+
+def mean_of_valid(
+    values: Float64[np.ndarray, "*b"], known: Shaped[np.ndarray, "*b"], *, axes: tuple[int, ...]
+) -> Float64[np.ndarray, "*rest"]:
+    """Return the mean where something is known, NaN where it is nowhere.
+
+    Args:
+        values: Read only where `known` is.
+        known: NaN where nothing is known.
+        axes: What the mean is over.
+    """
+    if known.dtype.kind != "f" or not (missing := np.isnan(known)).any():
+        return np.asarray(values.mean(axis=axes))
+    total = np.where(missing, 0.0, values).sum(axis=axes)
+    count = (~missing).sum(axis=axes)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def ssim(
@@ -82,14 +128,49 @@ def ssim(
     Raises:
         InputError: the frames are smaller than the window.
     """
+    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    weights = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    return _similarity(truth, frames, data_range, weights / weights.sum(), sample=1.0)
+
+
+def ssim_of_squares(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    *,
+    data_range: float,
+) -> Float64[np.ndarray, "*b f"]:
+    """Return the structural similarity of each frame, the mean over its channels.
+
+    With a uniform window of 7 x 7 pixels and covariances divided by N - 1: what scikit-image does
+    unless told otherwise, and so what SVG and others have reported.
+
+    Raises:
+        InputError: the frames are smaller than the window.
+    """
+    weights = torch.full((SSIM_SQUARE,), 1 / SSIM_SQUARE, dtype=torch.float64)
+    pixels = SSIM_SQUARE**2
+    return _similarity(truth, frames, data_range, weights, sample=pixels / (pixels - 1))
+
+
+def _similarity(
+    truth: Shaped[np.ndarray, "*b f h w c"],
+    frames: Shaped[np.ndarray, "*b f h w c"],
+    data_range: float,
+    weights: Float64[Tensor, " window"],
+    *,
+    sample: float,
+) -> Float64[np.ndarray, "*b f"]:
+    """Return Wang et al.'s similarity with a separable window, covariances times `sample`."""
     height, width = truth.shape[-3:-1]
-    if min(height, width) < SSIM_WINDOW:
-        raise InputError(f"SSIM needs at least {SSIM_WINDOW} pixels a side, not {height} x {width}")
+    if min(height, width) < len(weights):
+        raise InputError(
+            f"SSIM needs at least {len(weights)} pixels a side, not {height} x {width}"
+        )
     x, y = (_planes(values) for values in (truth, frames))
-    mean_x, mean_y = _blur(x), _blur(y)
-    variance_x = _blur(x * x) - mean_x**2
-    variance_y = _blur(y * y) - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
+    mean_x, mean_y = _blur(x, weights), _blur(y, weights)
+    variance_x = sample * (_blur(x * x, weights) - mean_x**2)
+    variance_y = sample * (_blur(y * y, weights) - mean_y**2)
+    covariance = sample * (_blur(x * y, weights) - mean_x * mean_y)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     similarity /= (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
@@ -180,9 +261,6 @@ def _planes(values: Shaped[np.ndarray, "*b f h w c"]) -> Tensor:
     return planes.reshape(-1, 1, *planes.shape[-2:])
 
 
-def _blur(planes: Tensor) -> Tensor:
-    """The Gaussian mean around each pixel whose window lies inside the frame."""
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    weights = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
-    weights = weights / weights.sum()
+def _blur(planes: Tensor, weights: Float64[Tensor, " window"]) -> Tensor:
+    """The weighted mean around each pixel whose window lies inside the frame."""
     return F.conv2d(F.conv2d(planes, weights[None, None, None]), weights[None, None, :, None])

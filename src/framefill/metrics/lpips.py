@@ -1,61 +1,69 @@
-"""LPIPS, a distance of pictures by the features of AlexNet, from weight files that the user has.
+"""LPIPS, a distance of pictures by the features of a network, from weight files that the user has.
 
 Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", in
-its version 0.1, with frames prepared as in MCVD's evaluation (runners/ncsn_runner.py, video_gen).
+its version 0.1, on AlexNet or VGG16, with frames prepared as in MCVD's evaluation
+(runners/ncsn_runner.py, video_gen), which uses AlexNet.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Shaped, UInt8
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from framefill.errors import InputError
+from framefill.metrics.backbones.state import read_state
 from framefill.metrics.frames import to_bytes
-from framefill.pickles import check_weights_by_name, load_pickle
+
+LpipsName = Literal["alex", "vgg"]
 
 SIDE = 128  # pixels
 SHIFT = (-0.030, -0.088, -0.188)  # of red, green and blue in [-1, 1]
 SCALE = (0.458, 0.448, 0.450)
-ALEXNET = "torchvision's AlexNet weights, alexnet-owt-7be5be79.pth"
-HEADS = "the v0.1 linear weights of the lpips package, lpips/weights/v0.1/alex.pth"
+# The channels of the five outputs that are compared, by the place of their rectifiers in
+# torchvision's list of layers.
+OUTPUTS: dict[LpipsName, dict[int, int]] = {
+    "alex": {1: 64, 4: 192, 7: 384, 9: 256, 11: 256},
+    "vgg": {3: 64, 8: 128, 15: 256, 22: 512, 29: 512},
+}
+# Of VGG16, the convolutions between two places where sides are halved.
+VGG_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+BACKBONES: dict[LpipsName, str] = {
+    "alex": "torchvision's AlexNet weights, alexnet-owt-7be5be79.pth",
+    "vgg": "torchvision's VGG16 weights, vgg16-397923af.pth",
+}
+HEADS: dict[LpipsName, str] = {
+    name: f"the v0.1 linear weights of the lpips package, lpips/weights/v0.1/{name}.pth"
+    for name in BACKBONES
+}
 
-Pictures = Float[Tensor, "b 3 128 128"]  # red, green and blue in [-1, 1]
+Pictures = Float[Tensor, "b 3 y x"]  # red, green and blue in [-1, 1]
 
 
 class LpipsNetwork(nn.Module):
-    """The convolutions of AlexNet, and one weight for each channel of their five outputs.
+    """The convolutions of a network, and one weight for each channel of five of their outputs.
 
-    The layers are those of torchvision's `features` (torchvision/models/alexnet.py), in its order.
+    The layers are those of torchvision's `features` (torchvision/models/alexnet.py and vgg.py), in
+    its order.
+
+    Args:
+        name: "alex" (AlexNet) or "vgg" (VGG16).
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, name: LpipsName = "alex") -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 11, stride=4, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(64, 192, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(192, 384, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(384, 256, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(256, 256, 3, padding=1),
-            nn.ReLU(),
-        )
+        self.name = name
+        self.features = _alexnet() if name == "alex" else _vgg16()
         self.heads = nn.ModuleList(
-            nn.Conv2d(channels, 1, 1, bias=False) for channels in (64, 192, 384, 256, 256)
+            nn.Conv2d(channels, 1, 1, bias=False) for channels in OUTPUTS[name].values()
         )
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None], persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None], persistent=False)
@@ -71,11 +79,11 @@ class LpipsNetwork(nn.Module):
         return total
 
     def _outputs(self, pictures: Pictures) -> Iterator[Float[Tensor, "b c y x"]]:
-        """Yield what AlexNet's five rectifiers give."""
+        """Yield what the five rectifiers give."""
         values = (pictures - self.shift) / self.scale
-        for layer in self.features:
+        for place, layer in enumerate(self.features):
             values = layer(values)
-            if isinstance(layer, nn.ReLU):
+            if place in OUTPUTS[self.name]:
                 yield values
 
 
@@ -96,6 +104,11 @@ class Lpips:
             raise InputError(
                 f"batch {self.batch}: LPIPS computes at least 1 pair of frames at once"
             )
+
+    @property
+    def name(self) -> LpipsName:
+        """The network whose features are compared."""
+        return self.network.name
 
     def __call__(
         self,
@@ -132,28 +145,66 @@ class Lpips:
 
 
 def load_lpips(
-    alexnet: Path | None, heads: Path | None, *, device: torch.device | None = None
+    backbone: Path | None, heads: Path | None, *, device: torch.device | None = None
 ) -> Lpips:
     """Return LPIPS with the weights of two files, .pth or .safetensors; nothing is downloaded.
 
     Args:
-        alexnet: torchvision's weights of AlexNet, alexnet-owt-7be5be79.pth. Those of its
-            classifier are not needed.
-        heads: The linear weights of the lpips package's version 0.1, alex.pth.
+        backbone: torchvision's weights of AlexNet, alexnet-owt-7be5be79.pth, or of VGG16,
+            vgg16-397923af.pth; its shapes tell which. Those of the classifier are not needed.
+        heads: The linear weights for it of the lpips package's version 0.1, alex.pth or vgg.pth.
         device: Where to compute; the CPU if None.
 
     Raises:
         InputError: a file is not given or can't be read, or has not these weights.
     """
-    if alexnet is None or heads is None:
-        raise InputError(f"LPIPS needs two files of weights: give {ALEXNET}, and {HEADS}")
-    network = LpipsNetwork()
-    _load(network.features, alexnet, lambda name: f"features.{name}", ALEXNET)
-    _load(network.heads, heads, lambda name: "lin" + name.replace(".", ".model.1."), HEADS)
+    either = " or ".join(BACKBONES.values())
+    if backbone is None or heads is None:
+        raise InputError(
+            f"LPIPS needs two files of weights: give {either}, and {HEADS['alex']} or vgg.pth"
+        )
+    state = read_state(backbone, either)
+    side = state.shape("features.0.weight", 4)[-1]
+    name: LpipsName = "vgg" if side == 3 else "alex"
+    network = LpipsNetwork(name)
+    replace(state, what=BACKBONES[name]).fill(
+        network.features, official=lambda place: f"features.{place}", unused=("classifier.",)
+    )
+    read_state(heads, HEADS[name]).fill(
+        network.heads, official=lambda place: "lin" + place.replace(".", ".model.1.")
+    )
     return Lpips(network.eval().requires_grad_(False).to(device or torch.device("cpu")))
 
 
-def _pictures(pixels: UInt8[np.ndarray, "b h w c"]) -> Pictures:
+def _alexnet() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 11, stride=4, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(64, 192, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(192, 384, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1),
+        nn.ReLU(),
+    )
+
+
+def _vgg16() -> nn.Sequential:
+    layers: list[nn.Module] = []
+    channels = 3
+    for block in VGG_BLOCKS:
+        for width in block:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers[:-1])  # nothing is compared after the last maxima
+
+
+def _pictures(pixels: UInt8[np.ndarray, "b h w c"]) -> Float[Tensor, "b 3 128 128"]:
     """Resize frames with a linear filter, which takes in more pixels where frames shrink."""
     colors = np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
     resized = [
@@ -162,28 +213,3 @@ def _pictures(pixels: UInt8[np.ndarray, "b h w c"]) -> Pictures:
     ]
     values = torch.from_numpy(np.stack([np.asarray(picture) for picture in resized]))
     return values.permute(0, 3, 1, 2) / 127.5 - 1
-
-
-def _load(module: nn.Module, path: Path, official: Callable[[str], str], what: str) -> None:
-    """Fill a module with the weights of a file, in which they have their `official` names."""
-    weights = _read(path, what)
-    names = {official(name): name for name in module.state_dict()}
-    for name, ours in names.items():
-        if name not in weights:
-            raise InputError(f"{path} has no {name}: give {what}")
-        shape, needed = tuple(weights[name].shape), tuple(module.state_dict()[ours].shape)
-        if shape != needed:
-            raise InputError(f"{path} has {name} of shape {shape}, not {needed}: give {what}")
-    for name in weights:
-        if name not in names and not name.startswith("classifier."):
-            raise InputError(f"{path} has {name}, which is unknown: give {what}")
-    module.load_state_dict({ours: weights[name] for name, ours in names.items()})
-
-
-def _read(path: Path, what: str) -> dict[str, Tensor]:
-    if path.suffix != ".safetensors":
-        return check_weights_by_name(load_pickle(path, what), path, what)
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} can't be read ({error}): give {what}") from error

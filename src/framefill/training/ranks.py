@@ -62,20 +62,29 @@ class Ranks:
         size = clips // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 
-    def gathered(self, values: Tensor) -> Tensor:
-        """Return the rows of all processes, in their order; each gives equally many, on the CPU."""
+    def gathered(self, values: Tensor, *, patient: bool = False) -> Tensor:
+        """Return the rows of all processes, in their order; each gives equally many, on the CPU.
+
+        Args:
+            values: This process's.
+            patient: Wait for the others however long it takes, not just for a step.
+        """
         if self.alone:
             return values
         rows = [torch.empty_like(values) for _ in range(self.count)]
-        dist.all_gather(rows, values.contiguous())
+        dist.all_gather(rows, values.contiguous(), group=self.waiting if patient else None)
         return torch.cat(rows)
 
     def total(self, value: float) -> float:
         """Return the sum of the processes' values."""
         return float(self.gathered(torch.tensor([value], dtype=torch.float64)).sum())
 
-    def all_do(self, action: Callable[[], T]) -> T:
+    def all_do(self, action: Callable[[], T], *, patient: bool = False) -> T:
         """Let every process do something by itself; if one of them can't, all stop.
+
+        Args:
+            action: What each does.
+            patient: The processes may need very different times for it.
 
         Raises:
             InputError: what this process's action raised.
@@ -87,7 +96,7 @@ class Ranks:
             done.append(action())
         except InputError as error:
             trouble = error
-        failed = self.gathered(torch.tensor([trouble is not None]))
+        failed = self.gathered(torch.tensor([trouble is not None]), patient=patient)
         if trouble is not None:
             raise trouble
         if failed.any():
@@ -159,7 +168,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
         if not is_loss(error):
             raise
         raise LostError(
-            f"another process of this training has gone ({str(error).splitlines()[0]}); what was "
+            f"another process has gone ({str(error).splitlines()[0]}); what was "
             "saved is whole: the same command goes on"
         ) from error
     finally:

@@ -1,0 +1,1 @@
+"""Scores of a model under a protocol: many clips, many processes, one report."""

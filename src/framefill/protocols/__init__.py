@@ -1,0 +1,1 @@
+"""Evaluation protocols by name, and what was published under them."""

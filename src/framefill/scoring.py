@@ -1,0 +1,189 @@
+"""The commands that score models: evaluate and protocols."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+from framefill.bpd import evaluate_bpd_into, print_bpd, whole_rows
+from framefill.data.videos import Fit
+from framefill.errors import InputError
+from framefill.evaluation.examples import example_rows
+from framefill.evaluation.parts import REPORT, REQUEST
+from framefill.evaluation.run import evaluate as run_evaluation
+from framefill.evaluation.show import print_report
+from framefill.evaluation.sources import data_of
+from framefill.evaluation.weights import WeightFiles
+from framefill.fill import Filler, load
+from framefill.metrics.scores import SsimConvention
+from framefill.options import FillOptions, say
+from framefill.protocols.protocol import Protocol, own_protocol
+from framefill.protocols.registry import PROTOCOLS
+from framefill.protocols.registry import protocol as get_protocol
+from framefill.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What is scored."""
+
+    clips: int | None = None
+    """Number of clips, if another than the protocol says; every row then says so."""
+    ssim: SsimConvention | None = None
+    """Of rows of your own: SSIM of 8-bit gray frames as in MCVD's evaluation, of frames rounded to
+    black and white as there for moving digits, of each channel, or of channels with square
+    windows. None: what suits the data."""
+    fit: Fit = "none"
+    """Convert videos of another size to the model's: stretch, crop to the middle, or ramvid, as
+    RaMViD's loader does. none: as the run or the protocol says."""
+    keep: bool = False
+    """Write the true and the filled frames too, for scores that are computed elsewhere."""
+    name: str = ""
+    """Of the model, in the rows; none: that of its folder."""
+    weights: Annotated[WeightFiles, tyro.conf.arg(name="")] = field(default_factory=WeightFiles)
+    """Files of weights."""
+
+
+def evaluate(
+    model: Positional[Path],
+    protocol: tuple[str, ...] = (),
+    data: Path | None = None,
+    out: Path | None = None,
+    roles: tuple[str, ...] = (),
+    metric: Literal["all", "bpd"] = "all",
+    score: Annotated[EvaluateOptions, tyro.conf.arg(name="")] = EvaluateOptions(),
+    fill: Annotated[FillOptions, tyro.conf.arg(name="")] = FillOptions(samples=0),
+) -> None:
+    """Score a model under a protocol, beside fillings that need no model.
+
+    Args:
+        model: A model that ships with framefill, a run folder, or a model folder with --data.
+        protocol: By name (framefill protocols), or a .json file: a protocol, or a report, to
+            repeat it.
+        data: Folder of the data, if it is another than that of the run.
+        out: New folder for report.json, table.md, clips.csv, curves and contact sheets; a name
+            that ends in .json is the report's, and the rest goes to a folder beside it. None:
+            scores-PROTOCOL. The same command again goes on where it was.
+        roles: Instead of a protocol, rows of your own, one letter per frame: K given, T filled in
+            and scored. None: one row for each task that the model was trained for; for bpd, rows
+            as long as its clips.
+        metric: All scores of the protocol; or bpd, bits per dimension: an upper bound on what
+            coding the T frames takes, by DDPM's steps (samples, guidance are not read).
+        score: What is scored.
+        fill: How frames are filled; samples 0: as many as the protocol says.
+    """
+    filler = load(model)
+    if metric == "bpd":
+        _bits(filler, model, protocol, data, out, roles, score, fill)
+        return
+    chosen = _protocols(filler, protocol, roles, score)
+    if fill.samples < 0:
+        raise InputError(f"samples {fill.samples} must be at least 1, or 0 for the protocol's")
+    options = fill.options()
+    options["samples"] = max(1, fill.samples)
+    for each in chosen:
+        say(f"{each.name}: {each.summary or each.row}")
+        place = _place(out, each, several=len(chosen) > 1)
+        report = run_evaluation(
+            filler,
+            source=model,
+            protocol=each,
+            data=data,
+            out=place,
+            clips=score.clips,
+            samples=fill.samples or None,
+            fit=score.fit,
+            weights=score.weights,
+            settings=Settings(**options),
+            keep=score.keep,
+            name=score.name,
+            command=f"framefill {shlex.join(sys.argv[1:])}",
+            say=say,
+        )
+        if report is not None:
+            print_report(report, Console())
+            say(f"report, curves and contact sheets: {place}")
+
+
+def protocols(name: Positional[str] = "") -> None:
+    """List the protocols, or all that one of them says.
+
+    Args:
+        name: Of one.
+    """
+    if name:
+        from framefill.serialise import to_data
+
+        values = to_data(get_protocol(name), Protocol)
+        width = max(map(len, values))
+        for key, value in values.items():
+            print(f"{key:{width}}  {value}")
+        return
+    for each in PROTOCOLS.values():
+        row = each.row if len(each.row) <= 20 else f"{each.row[:17]}..."
+        print(
+            f"{each.name:31} {row:20} {each.clips:6,} clips x {each.trajectories:3}  {each.summary}"
+        )
+
+
+def _protocols(
+    filler: Filler, names: Sequence[str], roles: Sequence[str], score: EvaluateOptions
+) -> list[Protocol]:
+    """Return what is asked for: protocols by name, rows of the user's own, or one for each task."""
+    if names and (roles or score.ssim):
+        raise InputError("--roles and --ssim are for rows of your own, not for a --protocol")
+    if names:
+        return [get_protocol(name) for name in names]
+    rows = roles or tuple(example_rows(filler.model.config.masks).values())
+    return [own_protocol(row, ssim=score.ssim, clips=score.clips or 64) for row in rows]
+
+
+def _place(out: Path | None, protocol: Protocol, *, several: bool) -> Path:
+    """Return the folder of an evaluation; the first free one where the user has named none."""
+    if out is not None:
+        return out / protocol.name if several else out
+    plain = Path(f"scores-{protocol.name}")
+    place, number = plain, 1
+    while place.exists() and ((place / REPORT).exists() or not (place / REQUEST).exists()):
+        number += 1
+        place = plain.with_name(f"{plain.name}-{number}")
+    return place
+
+
+def _bits(
+    filler: Filler,
+    source: Path,
+    names: Sequence[str],
+    data: Path | None,
+    out: Path | None,
+    roles: Sequence[str],
+    score: EvaluateOptions,
+    fill: FillOptions,
+) -> None:
+    if score.ssim or score.keep or score.weights != WeightFiles():
+        raise InputError("--ssim, --keep and files of weights are for --metric all")
+    chosen = _protocols(filler, names, roles, score)
+    model = filler.model
+    rows = [each.row for each in chosen]
+    if not names and not roles:
+        rows = list(whole_rows(model.config.masks, rows))
+    options = fill.options()
+    options["samples"] = 1
+    place = out or _place(None, chosen[0], several=False).with_name(f"bits-{chosen[0].name}")
+    scores = evaluate_bpd_into(
+        place,
+        model,
+        data_of(chosen[0], source, data, model.config, fit=score.fit),
+        rows,
+        clips=score.clips or 64,
+        settings=Settings(**options),
+        say=say,
+    )
+    print_bpd(scores, Console())
+    say(f"bits per dimension: {place}")
