@@ -1,0 +1,1 @@
+"""Networks whose features metrics of videos compare, from weight files that the user has."""
