@@ -1,119 +1,514 @@
 """Evaluation: what is scored, beside what, and that it can be repeated."""
 
+import csv
+import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.linalg import sqrtm
+from test_backbones import NETWORKS
+from test_training import tiny
 
+import framefill
 from framefill.cli import main
-from framefill.config import Config
+from framefill.data.digits import DigitsConfig
 from framefill.data.videos import VideosConfig
 from framefill.errors import InputError
-from framefill.evaluate import Scoring, data_of, evaluate, example_rows
+from framefill.evaluation.examples import example_rows
+from framefill.evaluation.job import Asked, Job, prepare
+from framefill.evaluation.measures import Measures
+from framefill.evaluation.parts import Parts
+from framefill.evaluation.report import Report
+from framefill.evaluation.run import evaluate
+from framefill.evaluation.weights import WeightFiles
 from framefill.fill import load
 from framefill.masks import BlockMasks, RandomMasks
+from framefill.metrics.backbones.load import load_backbone
+from framefill.metrics.baselines import linear_blend, pixel_mean
 from framefill.metrics.scores import score
 from framefill.model import Model
+from framefill.normalise import Normaliser
 from framefill.planning import can_fill
+from framefill.protocols.protocol import Protocol, own_protocol
+from framefill.protocols.registry import PROTOCOLS
 from framefill.recipes import recipe
+from framefill.sampling import Ddpm
 from framefill.settings import Settings
 
 ROW = "KKTTKK"
+DIGITS = DigitsConfig(size=16, glyph=8, speed=1, digits=1)
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Model, Config]:
-    return load("digits").model, recipe("digits")
+def small() -> Model:
+    """A model that has learned nothing, of one digit on 16 x 16."""
+    torch.manual_seed(0)
+    config = tiny().model()
+    return Model(config.build().eval(), config)
 
 
-def test_scores_do_not_depend_on_the_batch(digits: tuple[Model, Config]) -> None:
-    model, config = digits
-    one, many = (
-        evaluate(
-            model,
-            config.data,
-            ROW,
-            scoring=Scoring(clips=3),
-            settings=Settings(samples=2, steps=2, batch=batch),
-        )
-        for batch in (1, 16)
-    )
+def scored(model: Model, row: str = ROW, clips: int = 3, samples: int = 2, **asked) -> Report:
+    settings = asked.pop("settings", Settings(steps=2))
+    protocol = own_protocol(row, clips=clips, trajectories=samples)
+    return evaluate(model, data=DIGITS, protocol=protocol, settings=settings, **asked)
+
+
+def numbers(report: Report) -> dict:
+    """Return all that must not depend on how a report was made."""
+    data = report.data()
+    del data["made"]
+    return data
+
+
+def test_scores_do_not_depend_on_the_batch(small: Model) -> None:
+    one, many = (scored(small, settings=Settings(steps=2, batch=batch)) for batch in (1, 16))
     # One grey level may differ, where a convolution rounds otherwise in another batch.
-    for metric in ("psnr", "ssim"):
-        ours, theirs = one.model.best[metric].mean, many.model.best[metric].mean
+    for metric in ("psnr", "ssim", "mse"):
+        ours, theirs = (each.results.videos["model"].best[metric].mean for each in (one, many))
         assert ours == pytest.approx(theirs, rel=1e-3)
-    assert one.baselines == many.baselines
+    assert one.results.videos["copy last"] == many.results.videos["copy last"]
 
 
-def test_only_targets_are_scored_and_baselines_are_what_they_say(
-    digits: tuple[Model, Config],
-) -> None:
-    model, config = digits
-    settings = Settings(samples=1, steps=2)
-    scoring = Scoring(clips=2, ssim="channels")
-    found = evaluate(model, config.data, "KKT", scoring=scoring, settings=settings)
-    source = config.data.clips(frames=3, split="test", seed=0)
+def test_the_same_again_is_the_same(small: Model) -> None:
+    assert numbers(scored(small)) == numbers(scored(small))
+    other = scored(small, settings=Settings(steps=2, seed=1))
+    assert other.results.videos["model"] != scored(small).results.videos["model"]
+
+
+def test_only_targets_are_scored_and_baselines_are_what_they_say(small: Model) -> None:
+    found = scored(small, "KKTTK", clips=2).results.videos
+    source = DIGITS.clips(frames=5, split="test", seed=0)
     truth = np.stack([source[0], source[1]])
-    copied = score(truth[:, 2:], truth[:, None, 1:2], data_range=255)
-    assert found.baselines["copy last"] == copied
-    assert found.model.videos == 2
+    for name, filled in (
+        ("copy last", truth[:, [1, 1]]),
+        ("nearest", truth[:, [1, 4]]),
+        ("linear", linear_blend(truth, "KKTTK")[:, 2:4]),
+        ("pixel mean", pixel_mean(truth, "KKTTK")[:, 2:4]),
+    ):
+        expected = score(truth[:, 2:4], filled[:, None], data_range=255, ssim="binary_bytes")
+        assert found[name] == expected, name
+    assert found["model"].videos == 2
+    assert len({each.average["mse"].mean for each in found.values()}) == 5
 
 
-def test_no_more_trajectories_are_filled_at_once_than_asked_for(
-    digits: tuple[Model, Config],
-) -> None:
-    model, config = digits
+def test_no_more_trajectories_are_filled_at_once_than_asked_for(small: Model) -> None:
     sizes = []
 
     class Watched(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = model.network
+            self.inner = small.network
 
         def forward(self, canvas, labels, roles):
             sizes.append(len(canvas))
             return self.inner(canvas, labels, roles)
 
-    watched = Model(Watched(), replace(model.config, guidance=1.0))
-    settings = Settings(samples=5, steps=1, batch=3)
-    evaluate(watched, config.data, ROW, scoring=Scoring(clips=2), settings=settings)
+    watched = Model(Watched(), replace(small.config, guidance=1.0))
+    scored(watched, clips=2, samples=5, settings=Settings(steps=1, batch=3))
     assert max(sizes) == 3
 
 
-def test_scores_are_of_what_the_model_gave_not_of_whole_numbers(
-    digits: tuple[Model, Config],
-) -> None:
-    model, config = digits
-    seen = []
-    evaluate(
-        model,
-        config.data,
-        ROW,
-        scoring=Scoring(clips=1),
-        settings=Settings(samples=1, steps=2),
-        show=lambda truth, filled: seen.append(filled),
+def test_a_report_holds_what_a_stranger_needs(small: Model, tmp_path: Path) -> None:
+    report = scored(small, out=tmp_path / "out", name="mine", command="framefill evaluate")
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written == json.loads(json.dumps(report.data()))
+    assert written["protocol"]["row"] == ROW
+    assert written["protocol"]["clips"] == 3
+    assert written["data"]["size"] == 16
+    assert written["settings"]["seed"] == 0
+    assert written["settings"]["sampler"]["steps"] == 2
+    assert re.fullmatch("[0-9a-f]{64}", written["model"]["sha256"])
+    assert written["model"]["config"]["height"] == 16
+    assert {"framefill", "torch"} <= written["versions"].keys()
+    assert {"date", "machine", "command", "processes"} <= written["made"].keys()
+    assert written["left_out"].keys() == {"fvd", "lpips"}
+    assert "10 frames or more, not 6" in written["left_out"]["fvd"]
+    with (tmp_path / "out" / "clips.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    source = DIGITS.clips(frames=6, split="test", seed=0)
+    assert [line["sha256"] for line in lines] == [
+        hashlib.sha256(source[i].tobytes()).hexdigest() for i in range(3)
+    ]
+    best = np.mean([max(float(line["psnr_0"]), float(line["psnr_1"])) for line in lines])
+    assert best == pytest.approx(report.results.videos["model"].best["psnr"].mean)
+    pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert pictures == ["best.png", "ensemble.png", "frames.png", "median.png", "worst.png"]
+    for name in pictures:
+        with Image.open(tmp_path / "out" / name) as image:
+            assert np.asarray(image.convert("L")).std() > 5, "something is drawn"
+    assert not list((tmp_path / "out").glob("parts*")), "what is needed no longer is gone"
+
+
+def test_its_row_can_be_pasted_and_says_what_is_not_as_the_protocol_says(small: Model) -> None:
+    protocol = replace(PROTOCOLS["digits-5-5"], clips=2, trajectories=2, sampler="ddim", steps=3)
+    report = evaluate(small, data=DIGITS, protocol=protocol)
+    lines = report.markdown().splitlines()
+    assert lines[0].startswith("| filled by | PSNR | SSIM | MSE | CRPS |")
+    best, mean, copied = lines[2:5]
+    assert best.startswith("| model, best of 2 |")
+    assert mean.startswith("| model, mean of 2 |")
+    assert copied.startswith("| copy last |")
+    for mark in (
+        "2 of 64 clips",
+        "2 instead of 4 trajectories",
+        "frames of 16 x 16 x 1 instead of 32 x 32 x 1",
+        "NOT AS THE PROTOCOL SAYS",
+        "ddim of 3 steps",
+    ):
+        assert mark in mean
+    psnr = report.results.videos["model"].best["psnr"].mean
+    assert f"| {psnr:.2f} ± " in best
+
+
+def test_as_the_protocol_says_there_is_no_mark(small: Model) -> None:
+    own = scored(small)
+    assert own.marks == []
+    assert "NOT" not in own.markdown()
+
+
+def test_a_report_is_a_protocol_that_repeats_it(small: Model, tmp_path: Path) -> None:
+    first = scored(small, out=tmp_path / "first")
+    again = evaluate(
+        small, data=DIGITS, protocol=tmp_path / "first" / "report.json", settings=Settings(steps=2)
     )
-    assert seen[0].dtype == np.float32
-    assert (seen[0] % 1 != 0).any()
+    assert numbers(again) == numbers(first)
 
 
-def test_digits_are_compared_in_black_and_white(digits: tuple[Model, Config]) -> None:
-    model, config = digits
-    assert Scoring().ssim_for(model.config, config.data) == "binary_bytes"
-    assert Scoring().ssim_for(model.config, VideosConfig()) == "grey_bytes"
-    assert Scoring(ssim="channels").ssim_for(model.config, config.data) == "channels"
-    counts = replace(model.config.normaliser, dtype="uint16")
-    deep = replace(model.config, normaliser=counts)
-    assert Scoring().ssim_for(deep, VideosConfig()) == "channels"
+def test_a_model_that_loses_to_a_baseline_is_told_so(small: Model) -> None:
+    report = scored(small)
+    assert any(
+        re.match(r"PSNR [\d.]+: the model loses to .*copy last \([\d.]+\)", each)
+        for each in report.verdicts
+    )
+    digits = evaluate("digits", protocol=PROTOCOLS["digits-interpolate-4-2-4"], clips=4, samples=1)
+    assert digits.verdicts == [
+        "the model's mean trajectory is ahead of every baseline in every score"
+    ]
 
 
-def test_rows_without_given_frames_have_no_scores(digits: tuple[Model, Config]) -> None:
-    model, config = digits
-    with pytest.raises(InputError, match="no given frames"):
-        evaluate(model, config.data, "TTT")
+# What is refused, and what is left out
+
+
+def test_data_with_too_few_clips_is_refused_unless_asked_for(small: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "test"
+    folder.mkdir(parents=True)
+    source = DIGITS.clips(frames=8, split="test", seed=0)
+    for number in range(3):
+        np.save(folder / f"{number}.npy", source[number])
+    data = VideosConfig(path=folder.parent, height=16, width=16, channels=1)
+    protocol = Protocol(name="own-data", row=ROW, clips=10, trajectories=1, videos=5)
+    settings = Settings(steps=1)
+    with pytest.raises(InputError, match="takes 10 different clips, and the test data has 9: ask"):
+        evaluate(small, data=data, protocol=protocol, settings=settings)
+    few = replace(protocol, clips=4)
+    with pytest.raises(InputError, match="of 5 test videos or more, and the data has 3: add"):
+        evaluate(small, data=data, protocol=few, settings=settings)
+    asked = evaluate(small, data=data, protocol=few, clips=4, settings=settings)
+    assert asked.marks == ["3 of 5 test videos"]
+    assert "3 of 5 test videos" in asked.markdown()
+
+
+def test_a_done_or_foreign_folder_is_not_written_to(small: Model, tmp_path: Path) -> None:
+    scored(small, out=tmp_path / "done")
+    before = (tmp_path / "done" / "report.json").read_bytes()
+    with pytest.raises(InputError, match="exists and is done: choose another"):
+        scored(small, out=tmp_path / "done")
+    assert (tmp_path / "done" / "report.json").read_bytes() == before
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("years")
+    with pytest.raises(InputError, match="foreign exists: choose another"):
+        scored(small, out=tmp_path / "foreign")
+    Parts(tmp_path / "begun").begin({"settings": {"seed": 1}})
+    with pytest.raises(InputError, match="unfinished evaluation with another protocol: repeat"):
+        scored(small, out=tmp_path / "begun")
+    (tmp_path / "table.json").write_text("mine")
+    with pytest.raises(InputError, match=r"table\.json exists"):
+        scored(small, out=tmp_path / "table.json")
+
+
+def test_a_report_can_have_a_name_of_its_own(small: Model, tmp_path: Path) -> None:
+    scored(small, out=tmp_path / "table.json")
+    assert (tmp_path / "table.json").read_text() == (tmp_path / "table" / "report.json").read_text()
+
+
+def test_rows_without_given_frames_have_sets_and_pictures_alone(
+    small: Model, tmp_path: Path
+) -> None:
+    masks = BlockMasks(past=2, target=1, future=1, drop_past=0.5, drop_future=0.5)
+    free = replace(small, config=replace(small.config, masks=masks))
+    report = scored(free, "TTT", out=tmp_path / "out")
+    assert report.results.videos == {}
+    assert report.results.ensemble is None
+    assert (tmp_path / "out" / "filled.png").is_file()
+    assert len(report.markdown().splitlines()) == 3
+    assert report.verdicts == []
+
+
+def test_a_model_of_another_size_is_refused_before_the_work(small: Model, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="digits-5-5 has frames of 32 x 32 x 1 and the model take"):
+        evaluate(small, protocol="digits-5-5", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="smmnist-5-10 is of MNIST: give the folder"):
+        evaluate(small, protocol="smmnist-5-10")
+    with pytest.raises(InputError, match="digits-5-5 makes its clips itself"):
+        evaluate(small, protocol="digits-5-5", data=tmp_path)
+    with pytest.raises(InputError, match="is no run, which knows its data"):
+        evaluate(small, protocol="kth-10-30")
+    with pytest.raises(InputError, match="has sampler 'euler': use ddpm, ddim"):
+        prepared(small, replace(own_protocol(ROW), sampler="euler"))
+
+
+def test_an_own_sampler_of_the_protocols_kind_stays_as_it_is(small: Model) -> None:
+    walk = Ddpm(steps=4, variance="large")
+    own = replace(small, config=replace(small.config, sampler=walk))
+    protocol = replace(own_protocol(ROW, clips=1, trajectories=1), sampler="ddpm", steps=2)
+    job = prepared(own, protocol)
+    assert job.work.settings.sampler == replace(walk, steps=2)
+    assert prepared(small, protocol).work.settings.sampler == Ddpm(steps=2)
+
+
+def prepared(model: Model, protocol: Protocol, **asked) -> Job:
+    given = {
+        "source": None,
+        "data": DIGITS,
+        "clips": None,
+        "samples": None,
+        "fit": "none",
+        "weights": WeightFiles(),
+        "settings": Settings(),
+        **asked,
+    }
+    return prepare(model, Asked(protocol=protocol, **given), lambda line: None)
+
+
+# Scores with networks
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Narrow networks in the formats of the published files."""
+    folder = tmp_path_factory.mktemp("weights")
+    for kind in ("i3d", "c3d"):
+        torch.save(NETWORKS[kind]().state_dict(), folder / f"{kind}.pt")
+    return {kind: folder / f"{kind}.pt" for kind in ("i3d", "c3d")}
+
+
+def frechet(real: np.ndarray, fake: np.ndarray) -> float:
+    gap = real.mean(axis=0) - fake.mean(axis=0)
+    one, other = (np.cov(each.astype(np.float64), rowvar=False) for each in (real, fake))
+    return float(gap @ gap + np.trace(one + other - 2 * np.real(sqrtm(one @ other))))
+
+
+@pytest.mark.parametrize("span", ["all", "filled"])
+def test_fvd_is_what_a_computation_by_hand_from_the_videos_gives(
+    small: Model, networks: dict[str, Path], tmp_path: Path, span: str
+) -> None:
+    row = "KK" + "T" * 12
+    protocol = replace(
+        own_protocol(row, clips=10, trajectories=2), span=span, sets=("fvd", "kvd"), scores=("mse",)
+    )
+    report = evaluate(
+        small,
+        data=DIGITS,
+        protocol=protocol,
+        out=tmp_path / "out",
+        weights=WeightFiles(i3d=networks["i3d"]),
+        settings=Settings(steps=1, batch=6),
+        keep=True,
+    )
+    kept = [np.load(path) for path in sorted((tmp_path / "out" / "frames").glob("*.npz"))]
+    assert len(kept) == 4, "three clips at once"
+    truth, filled = (np.concatenate([each[name] for each in kept]) for name in ("truth", "filled"))
+    assert truth.shape == (10, 14, 16, 16, 1)
+    assert filled.shape == (10, 2, 14, 16, 16, 1)
+    fakes = filled.copy()
+    fakes[:, :, :2] = truth[:, None, :2]
+    seen = slice(None) if span == "all" else slice(2, None)
+    network = load_backbone("i3d", networks["i3d"])
+    real = network(truth[:, seen], data_range=255)
+    fake = network(fakes[:, :, seen].reshape(20, -1, 16, 16, 1) / np.float32(255), data_range=1)
+    found = report.results.sets["model"]
+    assert (found.real, found.filled) == (10, 20)
+    assert found.fvd == pytest.approx(frechet(real, fake), rel=1e-4)
+    each = [frechet(real, fake[k::2]) for k in range(2)]
+    assert found.fvd_of_trajectories is not None
+    assert found.fvd_of_trajectories.mean == pytest.approx(np.mean(each), rel=1e-4)
+    assert found.kvd is not None
+    assert not found.deficient, "10 videos for 7 features"
+    copied = truth.copy()
+    copied[:, 2:] = truth[:, 1:2]
+    expected = frechet(real, network(copied[:, seen], data_range=255))
+    assert report.results.sets["copy last"].fvd == pytest.approx(expected, rel=1e-4)
+    assert report.data()["weights"]["i3d"]["known"] == ""
+    assert f"| {found.fvd:.1f} |" in report.markdown()
+
+
+def test_known_frames_make_fvd_smaller(small: Model, networks: dict[str, Path]) -> None:
+    row = "K" * 6 + "T" * 10
+
+    def fvd(span: str) -> float:
+        protocol = replace(own_protocol(row, clips=9, trajectories=1), span=span, sets=("fvd",))
+        files = WeightFiles(i3d=networks["i3d"])
+        report = evaluate(
+            small, data=DIGITS, protocol=protocol, weights=files, settings=Settings(steps=1)
+        )
+        value = report.results.sets["model"].fvd
+        assert value is not None
+        return value
+
+    assert fvd("all") < 0.8 * fvd("filled")
+
+
+def test_the_inception_score_is_of_filled_and_of_true_videos(
+    small: Model, networks: dict[str, Path]
+) -> None:
+    protocol = replace(
+        own_protocol("K" + "T" * 15, clips=10, trajectories=1), sets=("is",), scores=("mse",)
+    )
+    report = evaluate(
+        small,
+        data=DIGITS,
+        protocol=protocol,
+        weights=WeightFiles(c3d=networks["c3d"]),
+        settings=Settings(steps=1),
+    )
+    assert report.results.sets["model"].inception >= 1
+    assert report.rows[-1].method == "the true videos"
+    assert report.rows[-1].values["IS"].startswith(f"{report.results.sets['truth'].inception:.2f}")
+
+
+@pytest.mark.parametrize(
+    ("sets", "row", "message"),
+    [
+        (("fvd",), "KK" + "T" * 7, "10 frames or more, not 9"),
+        (("cd-fvd",), "K" * 4 + "T" * 16, "videos of 16 frames, not 20"),
+        (("is",), "K" * 4 + "T" * 16, "videos of 16 frames, not 20"),
+        (("is",), "K" + "T" * 15, "10 videos or more"),
+        (("fvd",), "K" * 4 + "T" * 16, r"give --i3d FILE, .* i3d_torchscript\.pt \(SHA-256 bec651"),
+    ],
+)
+def test_scores_that_can_not_be_had_are_left_out_and_said(
+    small: Model, sets: tuple[str, ...], row: str, message: str, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FRAMEFILL_WEIGHTS", str(tmp_path))
+    said: list[str] = []
+    protocol = replace(own_protocol(row, clips=2, trajectories=1), sets=sets, scores=("mse",))
+    asked = Asked(
+        protocol=protocol,
+        source=None,
+        data=DIGITS,
+        clips=None,
+        samples=None,
+        fit="none",
+        weights=WeightFiles(),
+        settings=Settings(steps=1),
+    )
+    job = prepare(small, asked, said.append)
+    assert re.search(message, job.networks.left_out[sets[0]])
+    assert said == [f"{sets[0]} is left out: {job.networks.left_out[sets[0]]}"]
+
+
+def test_files_of_weights_are_found_in_their_folder_and_their_change_is_noticed(
+    small: Model, networks: dict[str, Path], monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FRAMEFILL_WEIGHTS", str(tmp_path))
+    (tmp_path / "i3d_pretrained_400.pt").write_bytes(networks["i3d"].read_bytes())
+    protocol = replace(own_protocol("KK" + "T" * 12, clips=2), scores=("mse",))
+    job = prepared(small, protocol)
+    assert job.networks.left_out == {}
+    sha = hashlib.sha256(networks["i3d"].read_bytes()).hexdigest()
+    assert job.request["weights"]["i3d"] == {
+        "file": "i3d_pretrained_400.pt",
+        "sha256": sha,
+        "known": "",
+    }
+    with pytest.raises(InputError, match="is no file: give --i3d"):
+        prepared(small, protocol, weights=WeightFiles(i3d=tmp_path / "missing.pt"))
+
+
+# Data of other kinds
+
+
+def test_gaps_are_not_scored() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(250, 300, (2, 5, 12, 12, 1)).astype(np.float32)
+    filled = np.repeat(truth[:, None], 2, axis=1) + 5
+    protocol = own_protocol("KKTTT", clips=2, trajectories=2)
+    measures = Measures(protocol, 250.0, 300.0, ssim="channels", whole=False)
+    whole = measures.of(truth, filled)
+    holed = truth.copy()
+    holed[0, 2, :6] = np.nan  # a gap in a target
+    holed[0, :2, 0, 0] = np.nan  # beyond the reach of the given frames
+    holed[1, 3] = np.nan  # a target that is missing
+    wild = filled.copy()
+    wild[0, :, 2, :6] = 1e6
+    wild[0, :, :, 0, 0] = -1e6
+    found = measures.of(holed, wild)
+    np.testing.assert_allclose(found["model/mse"][0], whole["model/mse"][0], rtol=1e-4)
+    assert np.isnan(found["model/mse"][1, :, 1]).all()
+    np.testing.assert_allclose(found["model/crps"][0], 0.1, rtol=1e-4)
+    assert np.isnan(found["model/ssim"][0]).all(), "of frames without gaps alone"
+    assert np.isfinite(found["model/ssim"][1, :, [0, 2]]).all()
+    assert np.isfinite(found["copy last/mse"][0]).all()
+
+
+def test_a_clip_whose_given_frame_is_missing_is_left_out_and_counted(tmp_path: Path) -> None:
+    config = replace(
+        tiny().model(),
+        normaliser=Normaliser(
+            dtype="float32", offset=(280.0,), scale=(20.0,), low=250.0, high=310.0, units="K"
+        ),
+    )
+    torch.manual_seed(0)
+    model = Model(config.build().eval(), config)
+    (tmp_path / "test").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        frames = rng.uniform(260, 300, (6, 16, 16)).astype(np.float32)
+        if number == 1:
+            frames[1] = np.nan
+        np.save(tmp_path / "test" / f"{number}.npy", frames)
+    data = VideosConfig(path=tmp_path, height=16, width=16, channels=1)
+    report = evaluate(
+        model,
+        data=data,
+        protocol=own_protocol(ROW, clips=3, trajectories=2),
+        settings=Settings(steps=1),
+    )
+    assert report.results.unscored == 1
+    assert "3 clips, 1 of them without anything to score, 2 trajectories each" in report.markdown()
+    assert report.results.videos["model"].average["mse"].mean is not None
+    assert report.data()["settings"]["sampler"]["steps"] == 1
+
+
+def test_many_channels_are_scored_but_for_pictures() -> None:
+    config = replace(tiny().model(), channels=5)
+    torch.manual_seed(0)
+    model = Model(config.build().eval(), config)
+
+    class Fields:
+        def __len__(self) -> int:
+            return 4
+
+        def clip(self, i: int) -> dict:
+            rng = np.random.default_rng(i)
+            return {"frames": rng.integers(0, 256, (6, 16, 16, 5)).astype(np.uint8)}
+
+    report = evaluate(
+        model,
+        data=Fields(),
+        protocol=own_protocol(ROW, clips=4, trajectories=2),
+        settings=Settings(steps=1),
+    )
+    assert report.results.videos["model"].average["ssim"].mean is not None
+    assert "1 or 3 channels, not 5" in report.left_out["lpips"]
+    assert framefill.evaluate is evaluate
 
 
 @pytest.mark.parametrize(
@@ -129,39 +524,86 @@ def test_example_rows_can_be_filled(masks) -> None:
     assert all(can_fill(row, masks) for row in example_rows(masks).values())
 
 
-def test_a_model_without_a_run_needs_data(digits: tuple[Model, Config], tmp_path: Path) -> None:
-    model, _ = digits
-    with pytest.raises(InputError, match="give a folder with --data"):
-        data_of(tmp_path, None, model.config)
-    assert data_of(tmp_path, tmp_path, model.config) == VideosConfig(
-        path=tmp_path, height=32, width=32, channels=1
-    )
+# The command
 
 
-def test_the_command_writes_scores_and_sheets(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, small: Model) -> tuple[Path, Path]:
+    """A model folder, and a folder of test videos."""
+    folder = tmp_path_factory.mktemp("command")
+    small.save(folder / "model")
+    (folder / "data" / "test").mkdir(parents=True)
+    source = DIGITS.clips(frames=8, split="test", seed=0)
+    for number in range(4):
+        np.save(folder / "data" / "test" / f"{number}.npy", source[number])
+    return folder / "model", folder / "data"
+
+
+def test_the_command_scores_rows_of_ones_own(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = tmp_path / "data" / "test"
-    data.mkdir(parents=True)
-    source = recipe("digits").data.clips(frames=8, split="test", seed=0)
-    for number in range(2):
-        np.save(data / f"{number}.npy", source[number])
-    model, out = tmp_path / "model", tmp_path / "scores"
-    load("digits").model.save(model)
-    command = ["evaluate", str(model), "--data", str(data.parent), "--out", str(out)]
-    command += ["--roles", ROW, "TTT", "--clips", "2", "--samples", "2", "--steps", "2"]
+    model, data = folders
+    command = ["evaluate", str(model), "--data", str(data), "--out", str(tmp_path / "out")]
+    command += ["--roles", ROW, "KKT", "--clips", "3", "--samples", "2", "--steps", "2"]
     assert main(command) == 0
-    table = capsys.readouterr().out
-    assert "best of 2" in table
-    assert "linear" in table
-    assert (out / f"0-{ROW}.png").is_file()
-    assert (out / "1-TTT.png").is_file()
-    written = json.loads((out / "scores.json").read_text())
-    assert [row["row"] for row in written["rows"]] == [ROW]
-    assert written["settings"]["steps"] == 2
-    assert written["ssim"] == "grey_bytes"
+    shown = capsys.readouterr()
+    assert "best of 2" in shown.out
+    assert "the model loses to" in shown.out
+    assert "lpips is left out: give --alexnet FILE" in shown.err
+    for name in ("own-K2T2K2", "own-K2T1"):
+        written = json.loads((tmp_path / "out" / name / "report.json").read_text())
+        assert written["protocol"]["clips"] == 3
+        assert written["marks"] == []
+        assert written["made"]["command"].startswith("framefill ")
     assert main(command) == 2, "it must not write into a folder that is there"
-    assert "exists" in capsys.readouterr().err
+    assert "done: choose another folder" in capsys.readouterr().err
+
+
+def test_the_command_chooses_a_name_where_there_is_none(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = folders
+    monkeypatch.chdir(tmp_path)
+    command = ["evaluate", str(model), "--data", str(data), "--roles", ROW, "--clips", "2"]
+    command += ["--samples", "1", "--steps", "1"]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "scores-own-K2T2K2",
+        "scores-own-K2T2K2-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--protocol", "digits-5"], "no protocol 'digits-5'; did you mean 'digits-5-5'?"),
+        (["--protocol", "digits-5-5", "--roles", "KT"], "--roles and --ssim are for rows of your"),
+        (["--roles", "KTX"], "KTX"),
+        (
+            ["--roles", ROW, "--clips", "2", "--alexnet", "nowhere.pt"],
+            "nowhere.pt is no file: give --alexnet",
+        ),
+        (["--roles", ROW, "--clips", "0"], "clips 0 must be"),
+        (["--roles", ROW, "--samples", "-1"], "samples -1 must be at least 1"),
+        (["--roles", ROW, "--metric", "bpd", "--keep"], "for --metric all"),
+        (["--roles", ROW, "--clips", "99"], "takes 99 different clips, and the test data has 12"),
+    ],
+)
+def test_mistakes_are_one_line(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    model, data = folders
+    out = tmp_path / "out"
+    assert main(["evaluate", str(model), "--data", str(data), "--out", str(out), *words]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len([line for line in said if line.startswith("framefill:")]) == 1
+    assert message in said[-1]
+    assert not out.exists()
 
 
 def test_rows_that_the_model_can_not_fill_are_refused_before_work(
@@ -176,6 +618,17 @@ def test_rows_that_the_model_can_not_fill_are_refused_before_work(
     Model(config.build(), config).save(tmp_path / "model")
     command = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path)]
     assert main([*command, "--out", str(tmp_path / "out"), "--roles", "TTKK"]) == 2
-    said = capsys.readouterr().err
-    assert "it can predict (after 2 or more given frames)" in said
+    assert "it can predict (after 2 or more given frames)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_carried_model_is_scored_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "digits", "--protocol", "digits-5-5", "--out", str(tmp_path / "t.json")]
+    assert main([*command, "--clips", "3", "--samples", "2", "--steps", "3"]) == 0
+    written = json.loads((tmp_path / "t.json").read_text())
+    assert written["marks"] == ["3 of 64 clips", "2 instead of 4 trajectories"]
+    assert written["rows"][0]["method"] == "digits, best of 2"
+    assert load("digits").model.config.sampler.steps == 10
+    assert "3 of 64 clips" in " ".join(capsys.readouterr().out.split())

@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol as TypedProtocol
+from typing import runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from framefill.gaps import reach
-from framefill.metrics.backbones.load import Backbone
+from framefill.metrics.backbones.pictures import Resize
 from framefill.metrics.baselines import copy_last, linear_blend, nearest_known, pixel_mean
 from framefill.metrics.ensembles import crps, rank_counts, spread_and_error
 from framefill.metrics.frames import FrameMetric
@@ -18,7 +20,8 @@ from framefill.protocols.protocol import Protocol
 
 Clips = Shaped[np.ndarray, "n f h w c"]
 Samples = Shaped[np.ndarray, "n k f h w c"]
-Arrays = dict[str, Shaped[np.ndarray, "n ..."]]
+Several = Shaped[np.ndarray, "n _ f h w c"]  # one or more of each clip
+Arrays = dict[str, Shaped[np.ndarray, "..."]]
 
 MODEL, TRUTH = "model", "truth"
 BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
@@ -27,6 +30,19 @@ BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
     "linear": linear_blend,
     "pixel mean": pixel_mean,
 }
+
+
+@runtime_checkable
+class VideoFeatures(TypedProtocol):
+    """Anything that gives each video a vector, such as `framefill.metrics.backbones`' networks."""
+
+    dims: int
+
+    def __call__(
+        self, videos: Clips, *, data_range: float, resize: Resize = "bilinear"
+    ) -> Float32[np.ndarray, "n d"]:
+        """Return the features of videos with values in 0..`data_range`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +64,7 @@ class Measures:
     high: float
     ssim: SsimConvention | None = None
     lpips: FrameMetric | None = None
-    backbones: Mapping[str, Backbone] = field(default_factory=dict)
+    backbones: Mapping[str, VideoFeatures] = field(default_factory=dict)
     whole: bool = True
 
     def of(self, truth: Clips, filled: Samples) -> Arrays:
@@ -66,7 +82,7 @@ class Measures:
         arrays: Arrays = {"digest": np.stack([_digest(clip) for clip in truth])}
         row = self.protocol.row
         known = [place for place, letter in enumerate(row) if letter == "K"]
-        fillings = {MODEL: filled.copy()}
+        fillings: dict[str, Several] = {MODEL: filled.copy()}
         fillings[MODEL][:, :, known] = truth[:, None, known]
         if known:
             fillings |= {
@@ -75,7 +91,7 @@ class Measures:
             arrays |= self._frame_by_frame(_scorable(truth, known), fillings)
         return arrays | self._features(truth, fillings)
 
-    def _frame_by_frame(self, truth: Clips, fillings: Mapping[str, Samples]) -> Arrays:
+    def _frame_by_frame(self, truth: Clips, fillings: Mapping[str, Several]) -> Arrays:
         target = [letter == "T" for letter in self.protocol.row]
         true, span = self._scaled(truth[:, target])
         arrays: Arrays = {}
@@ -96,7 +112,7 @@ class Measures:
                 arrays["ranks"] = rank_counts(true, np.rint(scaled) if self.whole else scaled)
         return arrays
 
-    def _features(self, truth: Clips, fillings: Mapping[str, Samples]) -> Arrays:
+    def _features(self, truth: Clips, fillings: Mapping[str, Several]) -> Arrays:
         """Return features of whole videos; of those with gaps they are NaN."""
         arrays: Arrays = {}
         if not self.backbones:
@@ -115,7 +131,8 @@ class Measures:
                     features[whole] = backbone(
                         each.reshape(-1, *each.shape[2:]),
                         data_range=1,
-                        resize=self.protocol.resize,
+                        # As content-debiased FVD is defined, whatever the others do.
+                        resize="bilinear_stretched" if kind == "videomae" else self.protocol.resize,
                     ).reshape(*each.shape[:2], -1)
                 arrays[f"features/{kind}/{name}"] = features
         return arrays
@@ -155,12 +172,12 @@ def _missing(frames: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
     return np.isnan(frames) if frames.dtype.kind == "f" else np.zeros(frames.shape, bool)
 
 
-def _distinct(fillings: Mapping[str, Samples]) -> list[tuple[str, Samples, str]]:
+def _distinct(fillings: Mapping[str, Several]) -> list[tuple[str, Several, str]]:
     """Return fillings with the name of an earlier one that is the same, or nothing.
 
     Beyond the last known frame three of the baselines are.
     """
-    found: list[tuple[str, Samples, str]] = []
+    found: list[tuple[str, Several, str]] = []
     for name, videos in fillings.items():
         twins = (
             other

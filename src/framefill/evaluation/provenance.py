@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from framefill.config import DataConfig
+from framefill.device import precision_on
 from framefill.metrics.backbones.files import WeightFile
 from framefill.model import Model
 from framefill.model_config import SamplerConfig
@@ -43,7 +44,7 @@ def request_of(
             "advance": settings.advance,
             "slide": settings.slide,
             "label": settings.label,
-            "precision": settings.precision,
+            "precision": str(precision_on(model.device, settings.precision)).removeprefix("torch."),
             "batch": settings.batch,
         },
         "weights": {

@@ -114,9 +114,14 @@ def evaluate(
         ranks.all_do(lambda: _work(job, parts, ranks, keep=keep), patient=True)
         title = name or (source.name if source is not None else "model")
         made = made_now(place, ranks.count, command)
-        return ranks.first_does(
-            lambda: _finish(_report(job, parts, title, made), job, parts, copy, spoken)
-        )
+
+        def finish() -> Report:
+            report = _report(job, parts, title, made)
+            if out is not None:
+                _write(report, job, parts, copy, spoken)
+            return report
+
+        return ranks.first_does(finish)
 
 
 def _work(job: Job, parts: Parts, ranks: Ranks, *, keep: bool) -> None:
@@ -163,7 +168,7 @@ def _report(job: Job, parts: Parts, title: str, made: dict[str, Any]) -> Report:
     )
 
 
-def _finish(report: Report, job: Job, parts: Parts, copy: Path | None, say: Say) -> Report:
+def _write(report: Report, job: Job, parts: Parts, copy: Path | None, say: Say) -> None:
     """Write everything; the report comes last."""
     folder = parts.folder
     write_text(folder / TABLE, report.markdown() + "\n")
@@ -177,7 +182,6 @@ def _finish(report: Report, job: Job, parts: Parts, copy: Path | None, say: Say)
         with replacing(copy, overwrite=False) as draft:
             write_json(draft, report.data())
     parts.finish(report.data())
-    return report
 
 
 def _csv(report: Report, parts: Parts, units: int) -> str:

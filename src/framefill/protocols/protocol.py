@@ -83,8 +83,6 @@ class Protocol:
             raise InputError(
                 f"protocol name {self.name!r}: give 1 to {LONGEST_NAME} letters without spaces or /"
             )
-        if "T" not in self.row:
-            raise InputError(f"protocol row {self.row} has no T, so nothing is filled and scored")
         for field, most in (("clips", MOST_CLIPS), ("trajectories", 10_000)):
             if not 1 <= getattr(self, field) <= most:
                 raise InputError(f"{field} {getattr(self, field)} must be in 1..{most}")
