@@ -15,7 +15,7 @@ from framefill.config import Config, LogConfig, OptimConfig
 from framefill.data.digits import DigitsConfig
 from framefill.diffusion import Diffusion, Estimate
 from framefill.errors import InputError
-from framefill.evaluate import example_rows
+from framefill.evaluation.examples import example_rows
 from framefill.masks import RandomMasks
 from framefill.metrics.bits import Bits, bits_per_dimension
 from framefill.model import Model

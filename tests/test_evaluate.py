@@ -114,6 +114,43 @@ def test_no_more_trajectories_are_filled_at_once_than_asked_for(small: Model) ->
     assert max(sizes) == 3
 
 
+class Counted(torch.nn.Module):
+    """A network that counts its calls, and fails at one of them."""
+
+    def __init__(self, inner: torch.nn.Module, last: int) -> None:
+        super().__init__()
+        self.inner, self.last, self.calls = inner, last, 0
+
+    def forward(self, canvas, labels, roles):
+        self.calls += 1
+        if self.calls > self.last:
+            raise MemoryError
+        return self.inner(canvas, labels, roles)
+
+
+def test_what_is_done_is_not_done_again(small: Model, tmp_path: Path) -> None:
+    settings = Settings(steps=2, batch=2)
+
+    def run(last: int, out: Path) -> tuple[int, Report | None]:
+        network = Counted(small.network, last)
+        counted = Model(network, replace(small.config, guidance=1.0))
+        try:
+            report = scored(counted, clips=6, out=out, settings=settings)
+        except MemoryError:
+            return network.calls - 1, None
+        return network.calls, report
+
+    all_calls, whole = run(10**6, tmp_path / "whole")
+    first, nothing = run(all_calls // 4, tmp_path / "cut")
+    assert nothing is None
+    done = len(list((tmp_path / "cut" / "parts").glob("0*")))
+    assert 1 <= done < 6
+    rest, report = run(10**6, tmp_path / "cut")
+    assert numbers(report) == numbers(whole)
+    per_unit = first // done
+    assert rest == all_calls - done * per_unit
+
+
 def test_a_report_holds_what_a_stranger_needs(small: Model, tmp_path: Path) -> None:
     report = scored(small, out=tmp_path / "out", name="mine", command="framefill evaluate")
     written = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -88,9 +88,8 @@ def evaluate(
     options = fill.options()
     options["samples"] = max(1, fill.samples)
     for each in chosen:
-        say(f"{each.name}: {each.summary or each.row}")
         place = _place(out, each, several=len(chosen) > 1)
-        report = run_evaluation(
+        run_evaluation(
             filler,
             source=model,
             protocol=each,
@@ -105,10 +104,8 @@ def evaluate(
             name=score.name,
             command=f"framefill {shlex.join(sys.argv[1:])}",
             say=say,
+            show=lambda report: print_report(report, Console()),
         )
-        if report is not None:
-            print_report(report, Console())
-            say(f"report, curves and contact sheets: {place}")
 
 
 def protocols(name: Positional[str] = "") -> None:

@@ -36,7 +36,10 @@ BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
 class VideoFeatures(TypedProtocol):
     """Anything that gives each video a vector, such as `framefill.metrics.backbones`' networks."""
 
-    dims: int
+    @property
+    def dims(self) -> int:
+        """How many numbers there are for each video."""
+        ...
 
     def __call__(
         self, videos: Clips, *, data_range: float, resize: Resize = "bilinear"

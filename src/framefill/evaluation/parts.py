@@ -1,5 +1,6 @@
 """What is done of an evaluation, on disk: a file for each unit, whole or not there."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class Parts:
             raise InputError(f"{self.folder} exists and is done: choose another folder for --out")
         held = self.folder / REQUEST
         if held.is_file():
-            if other := _difference(read_json(held), request):
+            # As it comes back from a file, where a tuple is a list.
+            if other := _difference(read_json(held), json.loads(json.dumps(request))):
                 raise InputError(
                     f"{self.folder} holds an unfinished evaluation with another {other}: repeat "
                     "its command to go on, or choose another folder for --out"

@@ -162,7 +162,7 @@ def _of_frames(
 ) -> dict[str, list[float | None]]:
     """Return the mean over clips of each frame, of the best trajectory or of their mean."""
     curves: dict[MetricName, Float64[np.ndarray, "n k f"]] = {"psnr": decibels(found["mse"])}
-    curves |= found
+    curves |= {name: each for name, each in found.items()}  # noqa: C416 (other keys)
     return {
         name: _curve(BEST[name](each, axis=1) if best else each.mean(axis=1))
         for name, each in curves.items()

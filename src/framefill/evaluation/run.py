@@ -54,6 +54,7 @@ def evaluate(
     name: str = "",
     command: str = "",
     say: Say = lambda line: None,
+    show: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Score a model on held-out clips, beside fillings that need no model.
 
@@ -81,7 +82,8 @@ def evaluate(
             and `filled` [n k f h w c], floats in the user's units.
         name: Of the model, in rows; the name of its folder if nothing.
         command: What the report says that it was made with.
-        say: Takes messages for the user.
+        say: Takes messages for the user, in the first process.
+        show: Takes the report, in the first process.
 
     Raises:
         InputError: the model can't do what the protocol asks for, the data has too few clips and
@@ -104,11 +106,11 @@ def evaluate(
             weights=weights,
             settings=settings,
         )
+        spoken(f"{asked.protocol.name}: {asked.protocol.summary}, {asked.protocol.row[:80]}")
         placed = replace(loaded, network=loaded.network.to(place))
         job = ranks.all_do(lambda: prepare(placed, asked, spoken))
-        folder, copy = _targets(out)
-        if folder is None:
-            folder = Path(ranks.first_does(lambda: held.enter_context(TemporaryDirectory())))
+        named, copy = _targets(out)
+        folder = named or Path(ranks.first_does(lambda: held.enter_context(TemporaryDirectory())))
         parts = Parts(folder)
         ranks.first_does(lambda: parts.begin(job.request))
         ranks.all_do(lambda: _work(job, parts, ranks, keep=keep), patient=True)
@@ -119,6 +121,9 @@ def evaluate(
             report = _report(job, parts, title, made)
             if out is not None:
                 _write(report, job, parts, copy, spoken)
+            show(report)
+            if out is not None:
+                say(f"report, curves and contact sheets: {folder}")
             return report
 
         return ranks.first_does(finish)
