@@ -19,6 +19,7 @@ import framefill
 from framefill.cli import main
 from framefill.data.digits import DigitsConfig
 from framefill.data.videos import VideosConfig
+from framefill.data.write import write
 from framefill.errors import InputError
 from framefill.evaluation.examples import example_rows
 from framefill.evaluation.job import Asked, Job, prepare
@@ -400,6 +401,46 @@ def test_known_frames_make_fvd_smaller(small: Model, networks: dict[str, Path]) 
         return value
 
     assert fvd("all") < 0.8 * fvd("filled")
+
+
+def noisy_digits(frames: int, count: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Return true clips, and others that are near to them."""
+    source = DIGITS.clips(frames=frames, split="test", seed=0)
+    truth = np.stack([source[i] for i in range(count)])
+    noise = np.random.default_rng(0).normal(0, 40, truth.shape)
+    return truth, np.clip(truth + noise, 0, 255).astype(np.uint8)
+
+
+def test_16_frames_and_20_are_different_scores(networks: dict[str, Path]) -> None:
+    network = load_backbone("i3d", networks["i3d"])
+    real, fake = (network(each, data_range=255) for each in noisy_digits(20))
+    cut, cut_fake = (network(each[:, :16], data_range=255) for each in noisy_digits(20))
+    longer, shorter = frechet(real, fake), frechet(cut, cut_fake)
+    assert abs(longer - shorter) > 0.01 * longer
+    with pytest.raises(InputError, match="8 frames: i3d takes at least 9"):
+        network(noisy_digits(8)[0], data_range=255)
+
+
+def test_a_round_trip_through_mp4_changes_the_score_and_none_is_made(
+    networks: dict[str, Path], tmp_path: Path
+) -> None:
+    network = load_backbone("i3d", networks["i3d"])
+    truth, _ = noisy_digits(12)
+    tripped = truth.copy()
+    for number, clip in enumerate(truth):
+        write(tmp_path / f"{number}.mp4", clip, fps=8.0)
+        read = framefill.read(tmp_path / f"{number}.mp4").frames
+        tripped[number] = read[..., :1]
+    assert not np.array_equal(tripped, truth), "a lossy file"
+    real = network(truth, data_range=255)
+    moved = frechet(real, network(tripped, data_range=255))
+    assert moved > 100 * abs(frechet(real, real)) + 1e-4
+    protocol = replace(own_protocol("KK" + "T" * 10, clips=8, trajectories=1), scores=("mse",))
+    measures = Measures(protocol, 0.0, 255.0, backbones={"i3d": network})
+    arrays = measures.of(truth, truth[:, None].astype(np.float32))
+    np.testing.assert_array_equal(
+        arrays["features/i3d/model"][:, 0], arrays["features/i3d/truth"][:, 0]
+    )
 
 
 def test_the_inception_score_is_of_filled_and_of_true_videos(

@@ -15,8 +15,16 @@ def print_report(report: Report, console: Console) -> None:
     console.print(rows[0].note, highlight=False)
     for sentence in report.verdicts:
         console.print(sentence, highlight=False)
-    if published := published_table_rows(report.protocol.name):
-        console.print(_table(published, "published; docs/results.md has the sources"))
+    if beside := _published(report.protocol.name):
+        console.print(_table(beside, "published under this protocol; docs/results.md has more"))
+
+
+def _published(protocol: str) -> list[TableRow]:
+    """Return what was published under a protocol, without what is of others beside it."""
+    rows = published_table_rows(protocol)
+    return [
+        row for row in rows if "another protocol" not in row.note and "not known" not in row.note
+    ]
 
 
 def _table(rows: list[TableRow], title: str) -> Table:
