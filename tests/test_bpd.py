@@ -188,9 +188,9 @@ def test_noise_levels_without_an_end_in_pure_noise_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--clips", "0"], "clips 0 must be at least 1"),
+        (["--clips", "0"], "clips 0 must be in 1.."),
         (["--sampler", "ddim"], "a bound of plain ddpm"),
-        (["--ssim", "channels"], "are for --metric frames"),
+        (["--ssim", "channels"], "are for --metric all"),
         (["--label", "x"], "trained without classes"),
         (["--steps", "1"], "at least 2 steps"),
     ],

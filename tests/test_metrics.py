@@ -241,7 +241,7 @@ def test_an_infinite_score_has_no_mean() -> None:
     truth, samples = trajectories(0)
     samples[1, 2] = truth[1]
     scores = score(truth, samples, data_range=255)
-    assert scores.best["psnr"] == Summary(mean=None, std=None, confidence=None)
+    assert scores.best["psnr"] == Summary(mean=None, std=None, confidence=None, infinite=True)
     assert scores.best["mse"].mean is not None
 
 

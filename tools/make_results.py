@@ -134,7 +134,16 @@ class Report:
             TableRow(
                 row.method,
                 row.values,
-                "; ".join(filter(None, (f"measured here ({letter})", *self.marks, row.note))),
+                "; ".join(
+                    filter(
+                        None,
+                        (
+                            f"measured here ({letter})",
+                            *(m for m in self.marks if m not in row.note),
+                            row.note,
+                        ),
+                    )
+                ),
             )
             for row in self.rows
         ]

@@ -1,6 +1,5 @@
 """Filled clips beside the true ones and beside fillings that need no model: scores and pictures."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from framefill.config import DataConfig
 from framefill.data.digits import DigitsConfig
 from framefill.data.write import to_pixels
 from framefill.masks import BlockMasks, ContextMasks, Masks, MixedMasks
-from framefill.metrics.baselines import copy_last, linear_blend, nearest_known
+from framefill.metrics.baselines import BASELINES as ALL
 from framefill.metrics.frames import SSIM_WINDOW, mse, psnr
 from framefill.metrics.scores import SSIM, SsimConvention, summary
 from framefill.model_config import ModelConfig
@@ -21,11 +20,7 @@ from framefill.planning import can_fill
 Videos = Shaped[np.ndarray, "n f h w c"]
 Values = dict[str, Float64[np.ndarray, " n"]]
 
-BASELINES: Mapping[str, Callable[[Videos, str], Videos]] = {
-    "copy_last": copy_last,
-    "nearest": nearest_known,
-    "linear": linear_blend,
-}
+BASELINES = {name: ALL[name] for name in ("copy_last", "nearest", "linear")}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,12 @@ from tyro.conf import Positional
 
 from framefill.bpd import evaluate_bpd_into, print_bpd, whole_rows
 from framefill.data.videos import Fit
+from framefill.demo import free_folder
 from framefill.errors import InputError
 from framefill.evaluation.examples import example_rows
+from framefill.evaluation.job import Asked
 from framefill.evaluation.parts import REPORT, REQUEST
-from framefill.evaluation.run import evaluate as run_evaluation
+from framefill.evaluation.run import Output, evaluate_all
 from framefill.evaluation.show import print_report
 from framefill.evaluation.sources import data_of
 from framefill.evaluation.weights import WeightFiles
@@ -39,6 +41,9 @@ class EvaluateOptions:
     """Of rows of your own: SSIM of 8-bit gray frames as in MCVD's evaluation, of frames rounded to
     black and white as there for moving digits, of each channel, or of channels with square
     windows. None: what suits the data."""
+    above: tuple[float, ...] = ()
+    """Of rows of your own: thresholds in the data's units; whether the chances to be above them can
+    be believed (Brier score, reliability)."""
     fit: Fit = "none"
     """Convert videos of another size to the model's: stretch, crop to the middle, or ramvid, as
     RaMViD's loader does. none: as the run or the protocol says."""
@@ -64,8 +69,8 @@ def evaluate(
 
     Args:
         model: A model that ships with framefill, a run folder, or a model folder with --data.
-        protocol: By name (framefill protocols), or a .json file: a protocol, or a report, to
-            repeat it.
+        protocol: By name (framefill protocols), or a .json file: a protocol, or a report, whose
+            protocol is taken.
         data: Folder of the data, if it is another than that of the run.
         out: New folder for report.json, table.md, clips.csv, curves and contact sheets; a name
             that ends in .json is the report's, and the rest goes to a folder beside it. None:
@@ -78,34 +83,38 @@ def evaluate(
         score: What is scored.
         fill: How frames are filled; samples 0: as many as the protocol says.
     """
-    filler = load(model)
-    if metric == "bpd":
-        _bits(filler, model, protocol, data, out, roles, score, fill)
-        return
-    chosen = _protocols(filler, protocol, roles, score)
     if fill.samples < 0:
         raise InputError(f"samples {fill.samples} must be at least 1, or 0 for the protocol's")
+    filler = load(model)
+    chosen = _protocols(filler, protocol, roles, score)
+    if metric == "bpd":
+        plain = not (protocol or roles)
+        _bits(filler, model, chosen, data, out, score, fill, plain=plain)
+        return
     options = fill.options()
     options["samples"] = max(1, fill.samples)
-    for each in chosen:
-        place = _place(out, each, several=len(chosen) > 1)
-        run_evaluation(
-            filler,
-            source=model,
-            protocol=each,
-            data=data,
-            out=place,
-            clips=score.clips,
-            samples=fill.samples or None,
-            fit=score.fit,
-            weights=score.weights,
-            settings=Settings(**options),
-            keep=score.keep,
-            name=score.name,
-            command=f"framefill {shlex.join(sys.argv[1:])}",
-            say=say,
-            show=lambda report: print_report(report, Console()),
+    jobs = [
+        (
+            Asked(
+                protocol=each,
+                source=model,
+                data=data,
+                clips=score.clips,
+                samples=fill.samples or None,
+                fit=score.fit,
+                weights=score.weights,
+                settings=Settings(**options),
+            ),
+            Output(
+                out=_place(out, each, several=len(chosen) > 1),
+                keep=score.keep,
+                name=score.name or model.name,
+                command=f"framefill {shlex.join(sys.argv[1:])}",
+            ),
         )
+        for each in chosen
+    ]
+    evaluate_all(filler, jobs, say=say, show=lambda report: print_report(report, Console()))
 
 
 def protocols(name: Positional[str] = "") -> None:
@@ -133,16 +142,27 @@ def _protocols(
     filler: Filler, names: Sequence[str], roles: Sequence[str], score: EvaluateOptions
 ) -> list[Protocol]:
     """Return what is asked for: protocols by name, rows of the user's own, or one for each task."""
-    if names and (roles or score.ssim):
-        raise InputError("--roles and --ssim are for rows of your own, not for a --protocol")
+    if names and (roles or score.ssim or score.above):
+        raise InputError(
+            "--roles, --ssim and --above are for rows of your own, not for a --protocol"
+        )
     if names:
-        return [get_protocol(name) for name in names]
-    rows = roles or tuple(example_rows(filler.model.config.masks).values())
-    return [own_protocol(row, ssim=score.ssim, clips=score.clips or 64) for row in rows]
+        found = [get_protocol(name) for name in names]
+    else:
+        rows = roles or tuple(example_rows(filler.model.config.masks).values())
+        clips = 64 if score.clips is None else score.clips
+        found = [own_protocol(row, ssim=score.ssim, clips=clips, above=score.above) for row in rows]
+    called = [each.name for each in found]
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise InputError(f"{twice[0]} is asked for twice: name each once")
+    return found
 
 
 def _place(out: Path | None, protocol: Protocol, *, several: bool) -> Path:
-    """Return the folder of an evaluation; the first free one where the user has named none."""
+    """Return the folder of an evaluation.
+
+    Where the user has named none, it is the first that isn't done; an unfinished one goes on.
+    """
     if out is not None:
         return out / protocol.name if several else out
     plain = Path(f"scores-{protocol.name}")
@@ -156,29 +176,34 @@ def _place(out: Path | None, protocol: Protocol, *, several: bool) -> Path:
 def _bits(
     filler: Filler,
     source: Path,
-    names: Sequence[str],
+    chosen: Sequence[Protocol],
     data: Path | None,
     out: Path | None,
-    roles: Sequence[str],
     score: EvaluateOptions,
     fill: FillOptions,
+    *,
+    plain: bool,
 ) -> None:
-    if score.ssim or score.keep or score.weights != WeightFiles():
-        raise InputError("--ssim, --keep and files of weights are for --metric all")
-    chosen = _protocols(filler, names, roles, score)
-    model = filler.model
+    """Bound the bits of the rows of protocols, on clips of their data."""
+    if score != EvaluateOptions(clips=score.clips, fit=score.fit):
+        raise InputError(
+            "--ssim, --above, --keep, --name and files of weights are for --metric all"
+        )
+    model, first = filler.model, chosen[0]
     rows = [each.row for each in chosen]
-    if not names and not roles:
+    if first.benchmark and len(chosen) > 1:
+        raise InputError("bits per dimension are of one --protocol at a time: name one")
+    if plain:
         rows = list(whole_rows(model.config.masks, rows))
     options = fill.options()
     options["samples"] = 1
-    place = out or _place(None, chosen[0], several=False).with_name(f"bits-{chosen[0].name}")
+    place = out or free_folder(Path(f"bits-{first.name}"))
     scores = evaluate_bpd_into(
         place,
         model,
-        data_of(chosen[0], source, data, model.config, fit=score.fit),
+        data_of(first, source, data, model.config, fit=score.fit),
         rows,
-        clips=score.clips or 64,
+        clips=first.clips if score.clips is None else score.clips,
         settings=Settings(**options),
         say=say,
     )

@@ -1,5 +1,6 @@
 """Which clips of held-out data an evaluation is made on."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -27,8 +28,9 @@ class Selection:
         clips: How many are selected.
         order: Of videos: "in_turn" takes one clip of each, and starts again; "spread" takes number
             round(i / (clips - 1) * (videos - 1)), as MCVD's loaders do.
-        start: Where in its video a clip starts: "random", at the "first" frame, or "even", which
-            spreads the clips over all starts of all videos, whatever `order` is.
+        start: Where in its video a clip starts: "random", at a different one each time while there
+            are any; at the "first" frame; or "even", which spreads the clips over all starts of all
+            videos, whatever `order` is.
     """
 
     source: Clips
@@ -40,19 +42,8 @@ class Selection:
         """Return a clip of the selection."""
         if not isinstance(self.source, VideoClips):
             return self.source.clip(number)
-        if self.start == "even":
-            place = _spread(number, self.clips, int(self._ends[-1]))
-            video = int(np.searchsorted(self._ends, place, side="right"))
-            before = int(self._ends[video - 1]) if video else 0
-            return self.source.cut(video, place - before)
-        videos = len(self.source.footage)
-        video = number % videos
-        if self.order == "spread":
-            video = _spread(number, self.clips, videos)
-        if self.start == "first":
-            return self.source.cut(video, 0)
-        rng = np.random.default_rng([self.source.seed, True, number])
-        return self.source.cut(video, int(rng.integers(self.source.starts(video))))
+        video, start = self._place(self.source, number)
+        return self.source.cut(video, start)
 
     @property
     def videos(self) -> int:
@@ -64,11 +55,43 @@ class Selection:
         return len(self.source.footage)
 
     @property
-    def windows(self) -> int:
-        """Number of different clips that could be selected."""
+    def distinct(self) -> int:
+        """How many of the selected clips are different ones."""
         if not isinstance(self.source, VideoClips):
-            return self.videos
-        return self.videos if self.start == "first" else int(self._ends[-1])
+            return min(self.clips, self.videos)
+        if self.start == "even":
+            return min(self.clips, int(self._ends[-1]))
+        visits = Counter(self._video(number) for number in range(self.clips))
+        if self.start == "first":
+            return len(visits)
+        return sum(min(count, self.source.starts(video)) for video, count in visits.items())
+
+    def _place(self, source: VideoClips, number: int) -> tuple[int, int]:
+        """Return the video of a clip, and which of its starts."""
+        if self.start == "even":
+            place = _spread(number, self.clips, int(self._ends[-1]))
+            video = int(np.searchsorted(self._ends, place, side="right"))
+            return video, place - (int(self._ends[video - 1]) if video else 0)
+        video = self._video(number)
+        if self.start == "first":
+            return video, 0
+        rng = np.random.default_rng([source.seed, True, video])
+        shuffled = rng.permutation(source.starts(video))
+        return video, int(shuffled[self._visit(number) % len(shuffled)])
+
+    def _video(self, number: int) -> int:
+        if self.order == "spread":
+            return _spread(number, self.clips, self.videos)
+        return number % self.videos
+
+    def _visit(self, number: int) -> int:
+        """Return how many clips before this one are of the same video."""
+        if self.order == "in_turn":
+            return number // self.videos
+        video, first = self._video(number), number
+        while first and self._video(first - 1) == video:
+            first -= 1
+        return number - first
 
     @cached_property
     def _ends(self) -> Int64[np.ndarray, " videos"]:

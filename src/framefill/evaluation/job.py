@@ -11,15 +11,18 @@ from framefill.data.digits import DigitsConfig
 from framefill.data.own import Dataset, OwnClips, OwnConfig
 from framefill.data.selection import Selection
 from framefill.data.videos import Fit, VideosConfig
+from framefill.device import precision_on
 from framefill.errors import InputError
-from framefill.evaluation.marks import carried_out, check_enough, describe, marks, sampler_of
-from framefill.evaluation.measures import Measures
+from framefill.evaluation.marks import carried_out, check_enough, marks, walk_of
+from framefill.evaluation.measures import Measures, digest_of
 from framefill.evaluation.provenance import request_of
 from framefill.evaluation.sources import data_of
 from framefill.evaluation.weights import Networks, WeightFiles, load_networks, ssim_of
 from framefill.evaluation.work import Work
 from framefill.metrics.frames import SSIM_SQUARE, SSIM_WINDOW
+from framefill.metrics.scores import SsimConvention
 from framefill.model import Model
+from framefill.model_config import ModelConfig
 from framefill.protocols.protocol import Protocol
 from framefill.settings import Settings
 
@@ -85,10 +88,11 @@ def prepare(model: Model, asked: Asked, say: Say) -> Job:
         InputError: as `framefill.evaluation.run.evaluate`.
     """
     settings, config = asked.settings, model.config
-    protocol = carried_out(
-        asked.protocol, clips=asked.clips, samples=asked.samples, settings=settings
+    if settings.conditions is not None:
+        raise InputError("conditions are those of the held-out clips: leave them out of settings")
+    protocol, sampler = carried_out(
+        asked.protocol, clips=asked.clips, samples=asked.samples, settings=settings, model=model
     )
-    sampler = sampler_of(protocol, model, settings)
     settings = replace(
         settings, samples=protocol.trajectories, sampler=sampler, steps=None, repeats=None
     )
@@ -96,16 +100,14 @@ def prepare(model: Model, asked: Asked, say: Say) -> Job:
     data, clips = _clips(protocol, asked, model)
     selection = Selection(clips, protocol.clips, protocol.order, protocol.start)
     check_enough(protocol, selection, asked=asked.clips is not None)
-    networks = load_networks(
-        protocol, asked.weights, channels=config.channels, device=model.device, say=say
-    )
+    networks = load_networks(protocol, asked.weights, channels=config.channels, device=model.device)
     ssim = ssim_of(protocol, ssim_convention(config, data))
-    least = SSIM_SQUARE if ssim == "squares" else SSIM_WINDOW
-    if ssim is not None and min(config.height, config.width) < least:
-        networks.left_out["ssim"] = f"it is of frames of {least} pixels a side or more"
+    if why := ssim and _no_ssim(ssim, config):
+        networks.left_out["ssim"] = why
         ssim = None
     for score, why in networks.left_out.items():
         say(f"{score} is left out: {why}")
+    precision = precision_on(model.device, settings.precision)
     measures = Measures(
         protocol=protocol,
         low=config.normaliser.low,
@@ -117,12 +119,28 @@ def prepare(model: Model, asked: Asked, say: Say) -> Job:
     )
     return Job(
         protocol=protocol,
-        marks=marks(protocol, data, model, selection, sampler),
-        walk=describe(sampler),
+        marks=marks(asked.protocol, protocol, data, model, selection, sampler, networks.files),
+        walk=walk_of(sampler, model, settings, str(precision).removeprefix("torch.")),
         work=Work(model, windows, selection, settings, measures),
         networks=networks,
-        request=request_of(protocol, data, model, sampler, settings, networks.files),
+        request=request_of(protocol, data, model, settings, networks.files)
+        | {
+            "clips": {
+                str(n): digest_of(selection.clip(n)["frames"]).tobytes().hex()
+                for n in sorted({0, protocol.clips - 1})
+            }
+        },
     )
+
+
+def _no_ssim(convention: SsimConvention, config: ModelConfig) -> str:
+    """Return why SSIM can't be computed of a model's frames; nothing if it can."""
+    least = SSIM_SQUARE if convention == "squares" else SSIM_WINDOW
+    if min(config.height, config.width) < least:
+        return f"it is of frames of {least} pixels a side or more"
+    if convention in ("grey_bytes", "binary_bytes") and config.channels not in (1, 3):
+        return f"that of pictures is of 1 or 3 channels, not {config.channels}"
+    return ""
 
 
 def _clips(protocol: Protocol, asked: Asked, model: Model) -> tuple[DataConfig, Clips]:

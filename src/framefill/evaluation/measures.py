@@ -1,7 +1,7 @@
 """What is measured of some clips and of what filled them: plain arrays, clip by clip."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol as TypedProtocol
 from typing import runtime_checkable
@@ -12,8 +12,14 @@ from jaxtyping import Float32, Shaped
 
 from framefill.gaps import reach
 from framefill.metrics.backbones.pictures import Resize
-from framefill.metrics.baselines import copy_last, linear_blend, nearest_known, pixel_mean
-from framefill.metrics.ensembles import crps, rank_counts, spread_and_error
+from framefill.metrics.baselines import BASELINES as ALL
+from framefill.metrics.ensembles import (
+    brier,
+    crps,
+    rank_counts,
+    reliability_counts,
+    spread_and_error,
+)
 from framefill.metrics.frames import FrameMetric
 from framefill.metrics.scores import SsimConvention, measure_frames
 from framefill.protocols.protocol import Protocol
@@ -24,12 +30,8 @@ Several = Shaped[np.ndarray, "n _ f h w c"]  # one or more of each clip
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
 
 MODEL, TRUTH = "model", "truth"
-BASELINES: Mapping[str, Callable[[Clips, str], Clips]] = {
-    "copy last": copy_last,
-    "nearest": nearest_known,
-    "linear": linear_blend,
-    "pixel mean": pixel_mean,
-}
+BINS = 10  # of chances
+BASELINES = {name.replace("_", " "): each for name, each in ALL.items()}
 
 
 @runtime_checkable
@@ -74,15 +76,17 @@ class Measures:
         """Return what some clips and their trajectories come to, by name, clip by clip.
 
         Per filled frame `FILLING/mse`, `/ssim`, `/lpips` [n k f] and `/crps` [n f], and of the
-        model also `spread`, `error` [n f] and `ranks` [n f k+1]; per video `features/KIND/FILLING`
-        [n k d] and `digest` [n 32], the SHA-256 of the true frames. NaN where a clip has no value.
+        model also `spread`, `error` [n f] and `ranks` [n f k+1]; for each threshold
+        `FILLING/brier/ABOVE` [n f] and `reliability/ABOVE` [n f bins 3]; per video
+        `features/KIND/FILLING` [n k d] and `digest` [n 32], the SHA-256 of the true frames. NaN
+        where a clip has no value.
 
         Args:
             truth: In the user's units; NaN where data is missing.
             filled: k trajectories of each clip, in the same units; of known frames only the truth
                 is read.
         """
-        arrays: Arrays = {"digest": np.stack([_digest(clip) for clip in truth])}
+        arrays: Arrays = {"digest": np.stack([digest_of(clip) for clip in truth])}
         row = self.protocol.row
         known = [place for place, letter in enumerate(row) if letter == "K"]
         fillings: dict[str, Several] = {MODEL: filled.copy()}
@@ -103,11 +107,18 @@ class Measures:
                 arrays |= _copied(arrays, twin, name)
                 continue
             scaled, _ = self._scaled(videos[:, :, target])
+            shown = _filled_in(scaled, true)
             values = measure_frames(
-                true, _filled_in(scaled, true), data_range=span, ssim=self.ssim, lpips=self.lpips
+                _within(true, span),
+                _within(shown, span),
+                data_range=span,
+                ssim=self.ssim,
+                lpips=self.lpips,
             )
+            values["mse"] = measure_frames(true, shown, data_range=span, ssim=None)["mse"]
             arrays |= {f"{name}/{metric}": each for metric, each in values.items()}
             arrays[f"{name}/crps"] = crps(true, scaled, data_range=span)
+            arrays |= self._chances(name, truth[:, target], videos[:, :, target])
             if name == MODEL and scaled.shape[1] > 1:
                 spread, error = spread_and_error(true, scaled, data_range=span)
                 arrays |= {"spread": spread, "error": error}
@@ -115,18 +126,30 @@ class Measures:
                 arrays["ranks"] = rank_counts(true, np.rint(scaled) if self.whole else scaled)
         return arrays
 
+    def _chances(self, name: str, truth: Clips, videos: Several) -> Arrays:
+        """Return the Brier score of each threshold [n f], and of the model its reliability."""
+        arrays: Arrays = {}
+        for above in self.protocol.above:
+            arrays[f"{name}/brier/{above:g}"] = brier(truth, videos, above=above)
+            if name == MODEL and videos.shape[1] > 1:
+                table = reliability_counts(truth, videos, above=above, bins=BINS)
+                arrays[f"reliability/{above:g}"] = np.stack(table, axis=-1)
+        return arrays
+
     def _features(self, truth: Clips, fillings: Mapping[str, Several]) -> Arrays:
         """Return features of whole videos; of those with gaps they are NaN."""
         arrays: Arrays = {}
         if not self.backbones:
             return arrays
-        whole = ~_missing(truth[:, self.protocol.scored]).any(axis=(1, 2, 3, 4))
+        seen = self.protocol.scored
+        gaps = [_missing(each[:, ..., seen, :, :, :]) for each in (truth, *fillings.values())]
+        whole = ~np.any([each.reshape(len(truth), -1).any(axis=1) for each in gaps], axis=0)
         for name, videos, twin in _distinct({TRUTH: truth[:, None], **fillings}):
             if twin:
                 arrays |= _copied(arrays, twin, name)
                 continue
             scaled, span = self._scaled(videos[:, :, self.protocol.scored])
-            shown = np.clip(scaled.astype(np.float32) / np.float32(span), 0, 1)
+            shown = _within(scaled.astype(np.float32) / np.float32(span), 1)
             for kind, backbone in self.backbones.items():
                 features = np.full((*shown.shape[:2], backbone.dims), np.nan, np.float32)
                 if whole.any():
@@ -171,6 +194,14 @@ def _filled_in(samples: Samples, truth: Clips) -> Samples:
     return np.where(unknown, 0, samples) if unknown.any() else samples
 
 
+def _within(frames: Shaped[np.ndarray, "..."], span: float) -> Shaped[np.ndarray, "..."]:
+    """Move what is darker than black or lighter than white to these, for what sees pictures.
+
+    The model's range is that of its training data; new data may lie a little beyond.
+    """
+    return np.clip(frames, 0, span) if frames.dtype.kind == "f" else frames
+
+
 def _missing(frames: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
     return np.isnan(frames) if frames.dtype.kind == "f" else np.zeros(frames.shape, bool)
 
@@ -201,6 +232,7 @@ def _copied(arrays: Arrays, twin: str, name: str) -> Arrays:
     return copies
 
 
-def _digest(clip: Shaped[np.ndarray, "f h w c"]) -> Shaped[np.ndarray, "32"]:
+def digest_of(clip: Shaped[np.ndarray, "f h w c"]) -> Shaped[np.ndarray, "32"]:
+    """Return the SHA-256 of a clip's values."""
     found = hashlib.sha256(np.ascontiguousarray(clip).tobytes()).digest()
     return np.frombuffer(found, np.uint8)

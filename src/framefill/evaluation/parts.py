@@ -29,16 +29,25 @@ class Parts:
 
     folder: Path
 
-    def begin(self, request: dict[str, Any]) -> None:
+    def begin(self, request: dict[str, Any], *, pass_over: bool = False) -> bool:
         """Make the folder, or go on with what it holds.
 
         Args:
             request: All that decides the results.
+            pass_over: Pass over the same evaluation that is done, one of several.
+
+        Returns:
+            Whether there is anything to do.
 
         Raises:
             InputError: the folder holds something else, another evaluation, or one that is done.
         """
         if (self.folder / REPORT).is_file():
+            done = read_json(self.folder / REPORT)
+            if pass_over and isinstance(done, dict):
+                before = {name: done.get(name) for name in request}
+                if not _difference(before, json.loads(json.dumps(request))):
+                    return False
             raise InputError(f"{self.folder} exists and is done: choose another folder for --out")
         held = self.folder / REQUEST
         if held.is_file():
@@ -53,6 +62,7 @@ class Parts:
         (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
         if not held.is_file():
             write_json(held, request)
+        return True
 
     def path(self, unit: int) -> Path:
         """Return the file of a unit."""

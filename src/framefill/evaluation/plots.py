@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from framefill.curves import BLUE, COLORS, GRAY, ORANGE, SHADES
 from framefill.errors import InputError
 from framefill.evaluation.measures import BASELINES, MODEL
-from framefill.evaluation.results import EnsembleScores, Results
+from framefill.evaluation.results import EnsembleScores, Results, ThresholdScores
 from framefill.files import replacing
 from framefill.protocols.protocol import Protocol
 
@@ -35,7 +35,8 @@ def save_plots(folder: Path, protocol: Protocol, results: Results) -> list[Path]
             _draw_frames(axis, places, results.frames, metric, results.trajectories)
         written.append(_save(figure, folder / "frames.png"))
     if results.ensemble is not None:
-        written.append(_ensemble(folder / "ensemble.png", places, results.ensemble))
+        path = folder / "ensemble.png"
+        written.append(_ensemble(path, places, results.ensemble, results.thresholds))
     return written
 
 
@@ -64,22 +65,42 @@ def _draw_frames(
     _finish(axis, "frame", LABELS[metric])
 
 
-def _ensemble(path: Path, places: Sequence[int], scores: EnsembleScores) -> Path:
-    """Draw CRPS and spread over skill of each frame, and the rank histogram."""
-    figure = _figure(3)
-    axis = figure.add_subplot(1, 3, 1)
+def _ensemble(
+    path: Path,
+    places: Sequence[int],
+    scores: EnsembleScores,
+    thresholds: Mapping[str, ThresholdScores],
+) -> Path:
+    """Draw CRPS and spread over skill of each frame, the rank histogram and reliability."""
+    count = 3 + bool(thresholds)
+    figure = _figure(count)
+    axis = figure.add_subplot(1, count, 1)
     _line(axis, places, scores.crps_of_frames, "CRPS", BLUE, "o-")
     _finish(axis, "frame", "CRPS, in units of the data's range")
-    axis = figure.add_subplot(1, 3, 2)
+    axis = figure.add_subplot(1, count, 2)
     _line(axis, places, scores.spread_skill_of_frames, "spread / error", BLUE, "o-")
     axis.axhline(1, color=GRAY, linestyle="--", label="calibrated")
     _finish(axis, "frame", "spread / error of the mean")
-    axis = figure.add_subplot(1, 3, 3)
+    axis = figure.add_subplot(1, count, 3)
     ranks = range(len(scores.ranks))
     axis.bar(ranks, scores.ranks, color=SHADES[2], width=0.9, label="the truth's rank")
     axis.axhline(1 / max(len(scores.ranks), 1), color=GRAY, linestyle="--", label="calibrated")
     _finish(axis, "trajectories below the truth", "share of pixels")
+    if thresholds:
+        _reliability(figure.add_subplot(1, count, 4), thresholds)
     return _save(figure, path)
+
+
+def _reliability(axis: "Axes", thresholds: Mapping[str, ThresholdScores]) -> None:
+    """Draw how often what was given a chance came true."""
+    axis.plot([0, 1], [0, 1], color=GRAY, linestyle="--", label="calibrated")
+    for (above, scores), color in zip(thresholds.items(), COLORS * len(thresholds), strict=False):
+        pairs = zip(scores.chance, scores.event, strict=True)
+        known = [(x, y) for x, y in pairs if x is not None and y is not None]
+        if known:
+            axis.plot(*zip(*known, strict=True), "o-", color=color, label=f"above {above}", ms=4)
+    axis.set(xlabel="chance given", ylabel="share that came true")
+    axis.legend(fontsize=8, frameon=False, handlelength=4)
 
 
 def _line(

@@ -25,7 +25,6 @@ def request_of(
     protocol: Protocol,
     data: DataConfig,
     model: Model,
-    sampler: SamplerConfig,
     settings: Settings,
     files: Mapping[str, WeightFile],
 ) -> dict[str, Any]:
@@ -36,10 +35,10 @@ def request_of(
     return {
         "protocol": to_data(protocol, Protocol),
         "model": {"sha256": fingerprint(model), "config": to_data(model.config)},
-        "data": to_data(data, DataConfig),
+        "data": {key: value for key, value in to_data(data, DataConfig).items() if key != "path"},
         "settings": {
             "seed": settings.seed,
-            "sampler": to_data(sampler, SamplerConfig),
+            "sampler": to_data(settings.sampler_for(model), SamplerConfig),
             "guidance": model.config.guidance if settings.guidance is None else settings.guidance,
             "advance": settings.advance,
             "slide": settings.slide,

@@ -1,18 +1,21 @@
 """The report of an evaluation: everything that a stranger needs to repeat it, and its rows."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from framefill.evaluation.measures import BASELINES, MODEL, TRUTH
-from framefill.evaluation.results import Results, SetScores
-from framefill.metrics.scores import BEST, MetricName, Summary
+from framefill.evaluation.results import Results
+from framefill.evaluation.sets import SetScores
+from framefill.metrics.scores import MetricName, Summary
 from framefill.protocols.protocol import Protocol
 from framefill.protocols.table import COLUMNS, TableRow, markdown
 from framefill.serialise import to_data
 
 FORMAT = 1
-DIGITS = {"psnr": 2, "mse": 4, "crps": 4, "fvd": 1, "kvd": 2, "cd_fvd": 1, "inception": 2}
+PLACES = {"PSNR": 2, "MSE": 4, "CRPS": 4, "Brier": 4, "FVD": 1, "KVD": 2, "CD-FVD": 1}
+HIGHER = ("PSNR", "SSIM")  # is better
 NAMES: dict[MetricName, str] = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS", "mse": "MSE"}
 
 
@@ -42,53 +45,79 @@ class Report:
 
     @property
     def rows(self) -> list[TableRow]:
-        """The model's best and mean trajectory, and the baselines."""
-        results, count = self.results, self.results.trajectories
-        note = f"{self._size}; {self.walk}"
-        if self.marks:
-            note += f"; NOT AS THE PROTOCOL SAYS: {', '.join(self.marks)}"
-        rows = []
+        """The model's best and mean trajectory, and the baselines, each with size and marks."""
+        results, count, rows = self.results, self.results.trajectories, []
         if count > 1 and MODEL in results.videos:
-            best = self._values(MODEL, results.videos[MODEL].best)
-            rows.append(TableRow(f"{self.method}, best of {count}", best, note))
+            best = self._of_videos(results.videos[MODEL].best)
+            rows.append(TableRow(f"{self.method}, best of {count}", best, self.note))
         mean = f"{self.method}, mean of {count}" if rows else self.method
-        rows.append(TableRow(mean, self._values(MODEL, self._average(MODEL), whole=True), note))
-        for name in BASELINES:
-            if name in results.videos:
-                values = self._values(name, self._average(name), whole=True)
-                rows.append(TableRow(name, values, ""))
-        if TRUTH in results.sets and results.sets[TRUTH].inception is not None:
-            rows.append(TableRow("the true videos", self._values(TRUTH, {}), ""))
+        for name in (MODEL, *BASELINES, TRUTH):
+            values = self._of_videos(self._average(name)) | self._of_all(name)
+            if values or name == MODEL:
+                method = {MODEL: mean, TRUTH: "the true videos"}.get(name, name)
+                rows.append(TableRow(method, values, self.note))
         return rows
+
+    @property
+    def note(self) -> str:
+        """How many clips, how they were filled, and what is not as the protocol says."""
+        count = self.results.trajectories
+        note = f"{self.results.clips} clips"
+        if self.results.unscored:
+            note += f", {self.results.unscored} of them without anything to score"
+        note += "" if count == 1 else f", {count} trajectories each"
+        note += f"; {self.walk}"
+        if any(each.deficient for each in self.results.sets.values()):
+            note += "; fewer videos than features"
+        return note + f"; NOT AS THE PROTOCOL SAYS: {', '.join(self.marks)}" * bool(self.marks)
 
     @property
     def verdicts(self) -> list[str]:
         """How the model's mean trajectory compares with the baselines, in a sentence each."""
-        own = self._average(MODEL)
-        said = []
-        for metric, summary in own.items():
-            if metric == "mse" or summary.mean is None:
-                continue
-            ahead = {
-                name: theirs
-                for name in BASELINES
-                if name in self.results.videos
-                and (theirs := self._average(name)[metric].mean) is not None
-                and BEST[metric]((theirs, summary.mean)) == theirs
-            }
-            places = DIGITS.get(metric, 3)
-            listed = ", ".join(f"{name} ({value:.{places}f})" for name, value in ahead.items())
-            if listed:
-                said.append(
-                    f"{NAMES[metric]} {summary.mean:.{places}f}: the model loses to {listed}"
-                )
-        if said or not own:
-            return said
-        return ["the model's mean trajectory is ahead of every baseline in every score"]
+        own = self._compared(MODEL)
+        lost = {score: self._ahead(score, value) for score, value in own.items()}
+        said = [
+            f"{score}: the model ({own[score]:.{PLACES.get(score, 3)}f}) loses to {ahead}"
+            for score, ahead in lost.items()
+            if ahead
+        ]
+        if won := [score for score, ahead in lost.items() if not ahead]:
+            said.append(f"{', '.join(won)}: the model is ahead of every baseline")
+        return said
+
+    def _ahead(self, score: str, value: float) -> str:
+        """Return the baselines that are ahead in a score, with theirs, as text."""
+        theirs = {name: self._compared(name).get(score) for name in BASELINES}
+        better = {
+            name: each
+            for name, each in theirs.items()
+            if each is not None and (each > value if score in HIGHER else each < value)
+        }
+        places = PLACES.get(score, 3)
+        return ", ".join(f"{name} ({each:.{places}f})" for name, each in better.items())
+
+    def _compared(self, filling: str) -> dict[str, float]:
+        """Return what a filling is compared by; an infinite PSNR is one, what is missing isn't."""
+        results = self.results
+        found = {
+            NAMES[metric]: math.inf if summary.infinite else summary.mean
+            for metric, summary in self._average(filling).items()
+        }
+        if filling in results.crps:
+            found["CRPS"] = results.crps[filling].mean
+        found |= {f"Brier >{at}": t.brier[filling].mean for at, t in results.thresholds.items()}
+        if filling in results.sets:
+            found["FVD"] = results.sets[filling].fvd
+        return {score: value for score, value in found.items() if value is not None}
 
     def markdown(self) -> str:
         """Return the rows as a Markdown table."""
-        return markdown(self.rows, COLUMNS)
+        return markdown(self.rows, self.columns)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that rows may have, in their order."""
+        return [*COLUMNS, *(f"Brier >{at}" for at in self.results.thresholds)]
 
     def data(self) -> dict[str, Any]:
         """Return the report as plain JSON data."""
@@ -106,52 +135,48 @@ class Report:
             "made": dict(self.made),
         }
 
-    @property
-    def _size(self) -> str:
-        count = self.results.trajectories
-        videos = f"{self.results.clips} clips"
-        if self.results.unscored:
-            videos += f", {self.results.unscored} of them without anything to score"
-        return videos if count == 1 else f"{videos}, {count} trajectories each"
-
     def _average(self, filling: str) -> Mapping[MetricName, Summary]:
         found = self.results.videos.get(filling)
-        return {} if found is None else found.average
+        asked = {} if found is None else found.average
+        return {name: asked[name] for name in NAMES if name in {*asked} & {*self.protocol.scores}}
 
-    def _values(
-        self, filling: str, scores: Mapping[MetricName, Summary], *, whole: bool = False
-    ) -> dict[str, str]:
-        """Return a row's cells: of single videos, and of their set; with `whole` of ensembles."""
+    def _of_videos(self, scores: Mapping[MetricName, Summary]) -> dict[str, str]:
+        """Return the cells of single videos."""
         asked = [name for name in NAMES if name in scores and name in self.protocol.scores]
-        cells = {NAMES[name]: _cell(name, scores[name]) for name in asked}
-        if filling in self.results.sets:
-            cells |= _set_cells(self.results.sets[filling])
-        ensemble = self.results.ensemble
-        if whole and filling == MODEL and ensemble is not None:
-            cells["CRPS"] = _cell("crps", ensemble.crps)
-            if ensemble.spread_skill is not None:
-                cells["spread/skill"] = f"{ensemble.spread_skill:.2f}"
-        elif whole and ensemble is not None and filling in self.results.crps:
-            cells["CRPS"] = _cell("crps", self.results.crps[filling])
+        return {NAMES[name]: _cell(NAMES[name], scores[name]) for name in asked}
+
+    def _of_all(self, filling: str) -> dict[str, str]:
+        """Return the cells of all trajectories together: as a set, and as a forecast."""
+        results = self.results
+        cells: dict[str, str] = {}
+        if filling in results.sets:
+            cells |= _set_cells(results.sets[filling])
+        if filling in results.crps:
+            cells["CRPS"] = _cell("CRPS", results.crps[filling])
+            for at, each in results.thresholds.items():
+                cells[f"Brier >{at}"] = _cell("Brier", each.brier[filling])
+        ensemble = results.ensemble
+        if filling == MODEL and ensemble is not None and ensemble.spread_skill is not None:
+            cells["spread/skill"] = f"{ensemble.spread_skill:.2f}"
         return cells
 
 
-def _cell(name: str, summary: Summary) -> str:
+def _cell(score: str, summary: Summary) -> str:
     if summary.mean is None:
-        return "infinite" if name == "psnr" else "-"
-    places = DIGITS.get(name, 3)
+        return "infinite" if summary.infinite else "-"
+    places = PLACES.get(score, 3)
     spread = "" if summary.confidence is None else f" ± {summary.confidence:.{places}f}"
     return f"{summary.mean:.{places}f}{spread}"
 
 
 def _set_cells(scores: SetScores) -> dict[str, str]:
     cells = {}
-    for column, name in (("FVD", "fvd"), ("KVD", "kvd"), ("CD-FVD", "cd_fvd")):
-        if (value := getattr(scores, name)) is not None:
-            cells[column] = f"{value:.{DIGITS[name]}f}"
+    for column, value in (("FVD", scores.fvd), ("KVD", scores.kvd), ("CD-FVD", scores.cd_fvd)):
+        if value is not None:
+            cells[column] = f"{value:.{PLACES[column]}f}"
     each = scores.fvd_of_trajectories
     if each is not None and each.confidence is not None:
-        cells["FVD per trajectory"] = _cell("fvd", each)
+        cells["FVD per trajectory"] = _cell("FVD", each)
     if scores.inception is not None:
         cells["IS"] = f"{scores.inception:.2f} ± {scores.inception_std:.2f}"
     return cells

@@ -1,26 +1,16 @@
 """What an evaluation came to: the parts of all units, put together in their order."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped
+from jaxtyping import Float64, Shaped
 
-from framefill.evaluation.measures import BASELINES, MODEL, TRUTH
+from framefill.evaluation.measures import BASELINES, MODEL
 from framefill.evaluation.parts import Parts
-from framefill.metrics.backbones.load import BackboneKind
-from framefill.metrics.distances import (
-    SPLITS,
-    Moments,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    moments,
-)
+from framefill.evaluation.sets import SetScores, sets_of
 from framefill.metrics.ensembles import spread_skill_ratio
-from framefill.metrics.frames import decibels
+from framefill.metrics.frames import decibels, mean_of_frames, mean_of_valid
 from framefill.metrics.scores import (
     BEST,
     FrameMetricName,
@@ -31,14 +21,8 @@ from framefill.metrics.scores import (
     summarise,
     summary,
 )
-from framefill.protocols.protocol import Protocol, SetScore
+from framefill.protocols.protocol import Protocol
 
-NETWORKS: dict[SetScore, BackboneKind] = {
-    "fvd": "i3d",
-    "kvd": "i3d",
-    "cd-fvd": "videomae",
-    "is": "c3d",
-}
 FRAME_SCORES: tuple[FrameMetricName, ...] = ("mse", "ssim", "lpips")
 
 
@@ -47,15 +31,13 @@ class EnsembleScores:
     """What several trajectories of a clip say as a forecast.
 
     Attributes:
-        crps: Of the clips, in units of the data's range.
-        crps_of_frames: Mean of each filled frame.
+        crps_of_frames: Mean CRPS of each filled frame, in units of the data's range.
         spread_skill: Spread of the trajectories over the error of their mean; 1 is calibrated.
         spread_skill_of_frames: The same of each filled frame.
         ranks: Share of the truth at each rank among the trajectories; flat is calibrated.
         ranks_of_frames: The same of each filled frame.
     """
 
-    crps: Summary
     crps_of_frames: list[float | None]
     spread_skill: float | None
     spread_skill_of_frames: list[float | None]
@@ -64,31 +46,20 @@ class EnsembleScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetScores:
-    """What a set of videos is like, as a whole.
+class ThresholdScores:
+    """Whether the chances to be above a threshold can be believed.
 
     Attributes:
-        real: Number of true videos.
-        filled: Number of filled ones, all trajectories together.
-        fvd: Fréchet distance of I3D's features, of all filled videos from the true ones.
-        fvd_of_trajectories: The same, of each trajectory's videos alone: mean and spread.
-        kvd: Kernel distance of these features.
-        cd_fvd: Fréchet distance of VideoMAE's features.
-        inception: Inception Score of C3D's classes.
-        inception_std: Its standard deviation over 10 parts.
-        deficient: There are fewer true videos than features: the distance depends on their number,
-            and is comparable to those of equal numbers alone.
+        brier: Their mean squared error, of the model and of the baselines (who are always sure).
+        share: Of the pixels in each bin of chances, of the model.
+        chance: Mean chance that these were given.
+        event: Share of them that came true; where it equals the chance, it is calibrated.
     """
 
-    real: int
-    filled: int
-    fvd: float | None = None
-    fvd_of_trajectories: Summary | None = None
-    kvd: float | None = None
-    cd_fvd: float | None = None
-    inception: float | None = None
-    inception_std: float | None = None
-    deficient: bool = False
+    brier: dict[str, Summary]
+    share: list[float]
+    chance: list[float | None]
+    event: list[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +75,8 @@ class Results:
         frames: By filling and metric, the mean of each filled frame; of the model's trajectories
             their mean, and under "model, best" the best.
         ensemble: Of the model, if it has several trajectories.
-        crps: Of the baselines, by name: of a single video it is the mean absolute error.
+        crps: Of the model and of the baselines: of a single video it is the mean absolute error.
+        thresholds: By threshold, where the protocol has any.
         sets: Of the model and the baselines by name, where networks were given.
         per_clip: By metric, the values of the model's trajectories [n k].
     """
@@ -116,6 +88,7 @@ class Results:
     frames: dict[str, dict[str, list[float | None]]]
     ensemble: EnsembleScores | None
     crps: dict[str, Summary]
+    thresholds: dict[str, ThresholdScores]
     sets: dict[str, SetScores]
     per_clip: Mapping[MetricName, Float64[np.ndarray, "n k"]]
 
@@ -151,8 +124,15 @@ def results_of(parts: Parts, units: int, protocol: Protocol, clips: int) -> Resu
         ensemble=_ensemble(crps[MODEL], *map(joined, ("spread", "error", "ranks")))
         if "spread" in names
         else None,
-        crps={name: summary(_mean_of_frames(each)) for name, each in crps.items() if name != MODEL},
-        sets=_sets(parts, units, protocol, names),
+        crps={name: summary(mean_of_frames(each)) for name, each in crps.items()},
+        thresholds={
+            f"{above:g}": _threshold(
+                {name: joined(f"{name}/brier/{above:g}") for name in fillings},
+                joined(f"reliability/{above:g}") if f"reliability/{above:g}" in names else None,
+            )
+            for above in (protocol.above if fillings else ())
+        },
+        sets=sets_of(parts, units, protocol, names),
         per_clip=dict(values.get(MODEL, {})),
     )
 
@@ -174,10 +154,24 @@ def _curve(values: Float64[np.ndarray, "n f"]) -> list[float | None]:
     return [summary(frame).mean for frame in values.T]
 
 
-def _mean_of_frames(values: Float64[np.ndarray, "n f"]) -> Float64[np.ndarray, " n"]:
-    counted = ~np.isnan(values)
-    total, count = np.where(counted, values, 0.0).sum(axis=1), counted.sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _threshold(
+    briers: Mapping[str, Float64[np.ndarray, "n f"]],
+    table: Float64[np.ndarray, "n f bins 3"] | None,
+) -> ThresholdScores:
+    """Put together the chances of all clips and frames; each counts alike."""
+    brier = {name: summary(mean_of_frames(each)) for name, each in briers.items()}
+    if table is None:
+        return ThresholdScores(brier=brier, share=[], chance=[], event=[])
+    share, chance, event = mean_of_valid(table, table, axes=(0, 1)).T
+    filled = share > 0
+    ratio = np.maximum(share, np.finfo(np.float64).tiny)
+    means = [np.where(filled, each / ratio, np.nan) for each in (chance, event)]
+    return ThresholdScores(
+        brier=brier,
+        share=share.tolist(),
+        chance=[_finite(value) for value in means[0]],
+        event=[_finite(value) for value in means[1]],
+    )
 
 
 def _ensemble(
@@ -190,7 +184,6 @@ def _ensemble(
     seen = ~np.isnan(ranks[..., 0])
     by_frame = [frame[there].mean(axis=0) for frame, there in _by_frame(ranks, seen) if there.any()]
     return EnsembleScores(
-        crps=summary(_mean_of_frames(crps)),
         crps_of_frames=_curve(crps),
         spread_skill=_finite(spread_skill_ratio(spread, error, members)),
         spread_skill_of_frames=[
@@ -211,98 +204,3 @@ def _by_frame(
 
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-@dataclass(frozen=True, eq=False)
-class _Features:
-    """Features of one network, of one filling, read from the units' files."""
-
-    parts: Parts
-    units: int
-    name: str
-
-    def __iter__(self) -> Iterator[Float32[np.ndarray, "n k d"]]:
-        """Yield them unit by unit, without those of videos with gaps."""
-        for part in self.parts.read(self.units, self.name):
-            yield part[~np.isnan(part).any(axis=(1, 2))]
-
-    def together(self) -> Iterator[Float32[np.ndarray, "_ d"]]:
-        for part in self:
-            yield part.reshape(-1, part.shape[-1])
-
-    def moments_of_trajectories(self, count: int) -> list[Moments]:
-        """Return the moments of each trajectory's videos, in one pass."""
-        found: list[Moments | None] = [None] * count
-        for part in self:
-            for number in range(count if len(part) else 0):
-                here = Moments.of(part[:, number])
-                before = found[number]
-                found[number] = here if before is None else before.joined(here)
-        return [each for each in found if each is not None and each.count > 1]
-
-    def mapped(self, path: Path) -> Float32[np.ndarray, "n d"]:
-        """Return all of them as an array in a new file, for what needs every pair."""
-        count = sum(map(len, self.together()))
-        dims = next(iter(self.together())).shape[-1]
-        whole = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, dims))
-        start = 0
-        for part in self.together():
-            whole[start : start + len(part)] = part
-            start += len(part)
-        return whole
-
-
-def _sets(parts: Parts, units: int, protocol: Protocol, names: list[str]) -> dict[str, SetScores]:
-    """Score the videos as sets, with every network that there are features of."""
-    kinds = {name.split("/")[1] for name in names if name.startswith("features/")}
-    asked = [score for score in protocol.sets if NETWORKS[score] in kinds]
-    if not asked:
-        return {}
-
-    def features(score: SetScore, filling: str) -> _Features:
-        return _Features(parts, units, f"features/{NETWORKS[score]}/{filling}")
-
-    found = {}
-    for filling in (TRUTH, MODEL, *BASELINES):
-        if f"features/{NETWORKS[asked[0]]}/{filling}" in names:
-            of = {score: features(score, filling) for score in asked}
-            true = {score: features(score, TRUTH) for score in asked}
-            found[filling] = _set(of, true, protocol, filling)
-    return found
-
-
-def _set(
-    of: Mapping[SetScore, _Features],
-    true: Mapping[SetScore, _Features],
-    protocol: Protocol,
-    filling: str,
-) -> SetScores:
-    """Score one set of videos beside the true ones; where either has fewer than 2, it isn't."""
-    real, filled = (sum(map(len, next(iter(each.values())).together())) for each in (true, of))
-    scores = SetScores(real=real, filled=filled)
-    if "is" in of and filled >= SPLITS:
-        score, std = inception_score(np.concatenate(list(of["is"].together())))
-        scores = replace(scores, inception=score, inception_std=std)
-    if filling == TRUTH or min(real, filled) < 2:
-        return scores
-    if "kvd" in of:
-        with TemporaryDirectory() as folder:
-            pair = true["kvd"].mapped(Path(folder, "true")), of["kvd"].mapped(Path(folder, "of"))
-            scores = replace(scores, kvd=kernel_distance(*pair))
-    if "cd-fvd" in of:
-        about = moments(true["cd-fvd"].together())
-        distance = frechet_distance(about, moments(of["cd-fvd"].together()))
-        scores = replace(scores, cd_fvd=distance, deficient=about.deficient)
-    if "fvd" not in of:
-        return scores
-    about = moments(true["fvd"].together())
-    scores = replace(
-        scores,
-        fvd=frechet_distance(about, moments(of["fvd"].together())),
-        deficient=scores.deficient or about.deficient,
-    )
-    if filling != MODEL:
-        return scores
-    each = of["fvd"].moments_of_trajectories(protocol.trajectories)
-    distances = np.array([frechet_distance(about, one) for one in each])
-    return replace(scores, fvd_of_trajectories=summary(distances))

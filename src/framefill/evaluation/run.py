@@ -3,14 +3,16 @@
 import csv
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Shaped
 from rich.console import Console
 from rich.progress import Progress
@@ -24,7 +26,7 @@ from framefill.evaluation.plots import save_plots
 from framefill.evaluation.provenance import made_now
 from framefill.evaluation.report import Report
 from framefill.evaluation.results import results_of
-from framefill.evaluation.weights import WeightFiles
+from framefill.evaluation.weights import WeightFiles, fetch_missing
 from framefill.files import replacing, write_text
 from framefill.fill import Filler, load
 from framefill.model import Model
@@ -38,11 +40,30 @@ Say = Callable[[str], None]
 TABLE, CLIPS, FRAMES = "table.md", "clips.csv", "frames"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What comes of an evaluation, beside its report.
+
+    Args:
+        out: New folder for report.json, table.md, clips.csv, plots and contact sheets; a name that
+            ends in .json is the report's, and the rest goes to a folder beside it. None: nothing
+            is kept.
+        keep: Write the true and the filled frames too: frames/NUMBER.npz with `truth` [n f h w c]
+            and `filled` [n k f h w c], floats in the user's units.
+        name: Of the model, in rows.
+        command: What the report says that it was made with.
+    """
+
+    out: Path | None = None
+    keep: bool = False
+    name: str = "model"
+    command: str = ""
+
+
 def evaluate(
     model: Filler | Model | Path | str,
     *,
     protocol: Protocol | Path | str,
-    source: Path | None = None,
     data: Source = None,
     out: Path | str | None = None,
     clips: int | None = None,
@@ -52,9 +73,7 @@ def evaluate(
     settings: Settings = Settings(),
     keep: bool = False,
     name: str = "",
-    command: str = "",
     say: Say = lambda line: None,
-    show: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Score a model on held-out clips, beside fillings that need no model.
 
@@ -63,14 +82,11 @@ def evaluate(
     computed together is decided by `settings.batch` alone.
 
     Args:
-        model: A model, or where it is (`framefill.load`).
+        model: A model, which is moved to the device, or where it is (`framefill.load`).
         protocol: What is scored and how, by name (`framefill protocols`) or as a value.
-        source: Where a model that is passed as such was loaded from, as a run knows its data.
         data: Folder of the data, or a dataset of the user's own; None: that of the run, or of
             protocols that make their clips themselves.
-        out: New folder for report.json, table.md, clips.csv, plots and contact sheets; a name
-            that ends in .json is the report's, and the rest goes to a folder beside it. None:
-            nothing is kept.
+        out: See `Output`.
         clips: Number of clips, if another than the protocol says; every row then says so.
         samples: Trajectories of each clip, likewise.
         fit: How videos of another size than the model's are converted; "none": as the run or the
@@ -78,12 +94,9 @@ def evaluate(
         weights: Files of the networks that some scores need; without them these are left out,
             which is said before the work.
         settings: How clips are filled; its `samples` are not read.
-        keep: Write the true and the filled frames too: frames/NUMBER.npz with `truth` [n f h w c]
-            and `filled` [n k f h w c], floats in the user's units.
+        keep: See `Output`.
         name: Of the model, in rows; the name of its folder if nothing.
-        command: What the report says that it was made with.
         say: Takes messages for the user, in the first process.
-        show: Takes the report, in the first process.
 
     Raises:
         InputError: the model can't do what the protocol asks for, the data has too few clips and
@@ -91,38 +104,95 @@ def evaluate(
             one; or the folder holds something else.
         LostError: another process has gone.
     """
-    with joined(settings.device) as (ranks, place), ExitStack() as held:
+    source = None if isinstance(model, Filler | Model) else Path(model)
+    asked = Asked(
+        protocol=get_protocol(protocol) if isinstance(protocol, str | Path) else protocol,
+        source=source,
+        data=data,
+        clips=clips,
+        samples=samples,
+        fit=fit,
+        weights=weights,
+        settings=settings,
+    )
+    title = name or ("model" if source is None else source.name)
+    output = Output(out=None if out is None else Path(out), keep=keep, name=title)
+    (report,) = evaluate_all(model, [(asked, output)], say=say)
+    if report is None:
+        raise InputError(f"{out} exists and is done: choose another folder for out")
+    return report
+
+
+def evaluate_all(
+    model: Filler | Model | Path | str,
+    jobs: Sequence[tuple[Asked, Output]],
+    *,
+    say: Say,
+    show: Callable[[Report], None] = lambda report: None,
+) -> list[Report | None]:
+    """Carry out evaluations of a model, after all of them were looked at.
+
+    Args:
+        model: As for `evaluate`.
+        jobs: What is asked for and what comes of it, with the same device for all.
+        say: Takes messages for the user, in the first process.
+        show: Takes each report, in the first process.
+
+    Returns:
+        The reports; of several, None for one that was done before.
+
+    Raises:
+        InputError: as `evaluate`.
+        LostError: another process has gone.
+    """
+    settings = jobs[0][0].settings
+    with joined(settings.device) as (ranks, place):
         spoken = say if ranks.first else _silent
         filler = model if isinstance(model, Filler | Model) else load(model)
         loaded = filler.model if isinstance(filler, Filler) else filler
-        source = source if isinstance(model, Filler | Model) else Path(model)
-        asked = Asked(
-            protocol=get_protocol(protocol) if isinstance(protocol, str | Path) else protocol,
-            source=source,
-            data=data,
-            clips=clips,
-            samples=samples,
-            fit=fit,
-            weights=weights,
-            settings=settings,
-        )
-        spoken(f"{asked.protocol.name}: {asked.protocol.summary}, {asked.protocol.row[:80]}")
         placed = replace(loaded, network=loaded.network.to(place))
-        job = ranks.all_do(lambda: prepare(placed, asked, spoken))
-        named, copy = _targets(out)
+        if jobs[0][0].weights.fetch:
+            protocols = [asked.protocol for asked, _ in jobs]
+            ranks.first_does(lambda: fetch_missing(protocols, jobs[0][0].weights, spoken))
+        ready = [
+            (ranks.all_do(partial(prepare, placed, asked, spoken)), output)
+            for asked, output in jobs
+        ]
+        for _, output in jobs:
+            ranks.first_does(partial(_targets, output.out))
+        return [
+            _carried_out(job, output, ranks, spoken, show, several=len(jobs) > 1)
+            for job, output in ready
+        ]
+
+
+def _carried_out(
+    job: Job,
+    output: Output,
+    ranks: Ranks,
+    say: Say,
+    show: Callable[[Report], None],
+    *,
+    several: bool,
+) -> Report | None:
+    """Do the work of an evaluation in all processes, and write its report in the first."""
+    with ExitStack() as held:
+        named, copy = _targets(output.out)
         folder = named or Path(ranks.first_does(lambda: held.enter_context(TemporaryDirectory())))
-        parts = Parts(folder)
-        ranks.first_does(lambda: parts.begin(job.request))
-        ranks.all_do(lambda: _work(job, parts, ranks, keep=keep), patient=True)
-        title = name or (source.name if source is not None else "model")
-        made = made_now(place, ranks.count, command)
+        parts, request = Parts(folder), job.request | {"keep": output.keep}
+        if not ranks.first_does(lambda: parts.begin(request, pass_over=several)):
+            say(f"{folder} is done already")
+            return None
+        protocol = job.protocol
+        say(f"{protocol.name}: {protocol.summary or 'a row of your own'}, {protocol.row[:80]}")
+        ranks.all_do(lambda: _work(job, parts, ranks, keep=output.keep), patient=True)
 
         def finish() -> Report:
-            report = _report(job, parts, title, made)
-            if out is not None:
-                _write(report, job, parts, copy, spoken)
+            report = _report(job, parts, ranks, output, request)
+            if output.out is not None:
+                _write(report, job, parts, copy, say)
             show(report)
-            if out is not None:
+            if output.out is not None:
                 say(f"report, curves and contact sheets: {folder}")
             return report
 
@@ -139,7 +209,14 @@ def _work(job: Job, parts: Parts, ranks: Ranks, *, keep: bool) -> None:
         for number in own:
             if not parts.has(number):
                 started = time.perf_counter()
-                arrays, held, filled = job.work.done(units[number])
+                try:
+                    arrays, held, filled = job.work.done(units[number])
+                except torch.OutOfMemoryError as error:
+                    raise InputError(
+                        f"{len(units[number])} clips with {job.protocol.trajectories} trajectories "
+                        f"don't fit into memory: fill fewer than {job.work.settings.batch} at "
+                        "once with --batch"
+                    ) from error
                 if keep:
                     _keep(parts.folder / FRAMES, number, held.truth, filled)
                 took = (time.perf_counter() - started) / filled.shape[0] / filled.shape[1]
@@ -157,18 +234,21 @@ def _keep(
         np.savez_compressed(draft, truth=truth, filled=filled)
 
 
-def _report(job: Job, parts: Parts, title: str, made: dict[str, Any]) -> Report:
+def _report(
+    job: Job, parts: Parts, ranks: Ranks, output: Output, request: dict[str, Any]
+) -> Report:
     units = len(job.work.units)
     results = results_of(parts, units, job.protocol, job.work.selection.clips)
     seconds = np.concatenate(list(parts.read(units, "seconds"))).mean()
+    made = made_now(job.work.model.device, ranks.count, output.command)
     return Report(
         protocol=job.protocol,
         marks=job.marks,
         left_out=job.networks.left_out,
         results=results,
-        method=title,
+        method=output.name,
         walk=job.walk,
-        request=job.request,
+        request=request,
         made=made | {"seconds_per_filled_clip": float(seconds)},
     )
 
@@ -183,10 +263,10 @@ def _write(report: Report, job: Job, parts: Parts, copy: Path | None, say: Say) 
         save_plots(folder, report.protocol, report.results)
     except InputError as error:
         say(f"no curves: {error}")
+    parts.finish(report.data())
     if copy is not None:
         with replacing(copy, overwrite=False) as draft:
             write_json(draft, report.data())
-    parts.finish(report.data())
 
 
 def _csv(report: Report, parts: Parts, units: int) -> str:

@@ -1,7 +1,10 @@
 """A report on the screen."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from framefill.evaluation.report import Report
 from framefill.protocols.table import COLUMNS, TableRow, published_table_rows
@@ -9,14 +12,14 @@ from framefill.protocols.table import COLUMNS, TableRow, published_table_rows
 
 def print_report(report: Report, console: Console) -> None:
     """Print the rows of a report, what the model loses to, and what was published beside."""
-    rows = report.rows
     heading = f"{report.protocol.name}: {report.protocol.row}"
-    console.print(_table(rows, heading if len(heading) < console.width else report.protocol.name))
-    console.print(rows[0].note, highlight=False)
-    for sentence in report.verdicts:
-        console.print(sentence, highlight=False)
+    short = heading if len(heading) < console.width else report.protocol.name
+    console.print(_table(report.rows, report.columns, short))
+    for sentence in (report.note, *report.verdicts):
+        console.print(Text(sentence))
     if beside := _published(report.protocol.name):
-        console.print(_table(beside, "published under this protocol; docs/results.md has more"))
+        title = "published under this protocol; docs/results.md has more"
+        console.print(_table(beside, COLUMNS, title))
 
 
 def _published(protocol: str) -> list[TableRow]:
@@ -27,12 +30,13 @@ def _published(protocol: str) -> list[TableRow]:
     ]
 
 
-def _table(rows: list[TableRow], title: str) -> Table:
-    shown = [column for column in COLUMNS if any(row.values.get(column) for row in rows)]
-    table = Table(title=title, title_justify="left")
+def _table(rows: Sequence[TableRow], columns: Sequence[str], title: str) -> Table:
+    shown = [column for column in columns if any(row.values.get(column) for row in rows)]
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("filled by", overflow="fold")
     for column in shown:
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(row.method, *(row.values.get(column, "") for column in shown))
+        # Text: names are the user's, and not to be read as markup.
+        table.add_row(Text(row.method), *(row.values.get(column, "") for column in shown))
     return table

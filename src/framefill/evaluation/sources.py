@@ -54,8 +54,11 @@ def data_of(
 
 def is_benchmark(protocol: Protocol, data: DataConfig) -> bool:
     """Say whether clips are of the published data set that a protocol is of, if it is of one."""
-    if not protocol.benchmark or protocol.digits is not None:
+    if not protocol.benchmark:
         return True
+    if protocol.digits is not None:
+        own = protocol.benchmark == "digits"
+        return isinstance(data, DigitsConfig) and (data.path is None) == own
     if not isinstance(data, VideosConfig) or data.path is None or data.benchmark == "none":
         return False
     found = recognised(data.path) if data.benchmark == "auto" else None
@@ -100,11 +103,13 @@ def _videos(
         classes=config.classes,
         conditions=tuple(each.name for each in config.conditions),
     )
+    found = replace(found, path=data or found.path)
     if fit == "none" and found.fit == "none":
         fit = protocol.fit
-    return replace(
-        found,
-        path=data or found.path,
-        fit=found.fit if fit == "none" else fit,
-        split=protocol.split or found.split,
-    )
+    if fit != "none":
+        found = replace(found, fit=fit)
+    if not protocol.benchmark:
+        return found
+    # Folders of converted clips, which are no published layout, have no published split.
+    split = protocol.split if is_benchmark(protocol, found) else ""
+    return replace(found, resize=protocol.filter, split=split)

@@ -1,14 +1,15 @@
 """The networks of metrics: which of them there are files for, and what is left out without."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from framefill.errors import InputError
-from framefill.evaluation.results import NETWORKS
+from framefill.evaluation.sets import NETWORKS
 from framefill.metrics.backbones.files import (
+    KNOWN,
     Kind,
     WeightFile,
     explain,
@@ -71,7 +72,6 @@ def load_networks(
     *,
     channels: int,
     device: torch.device,
-    say: Callable[[str], None],
 ) -> Networks:
     """Load the networks that a protocol's scores need, as far as there are files.
 
@@ -80,7 +80,6 @@ def load_networks(
         files: Which files the user has given.
         channels: Of a frame; networks take 1 or 3.
         device: Where to compute.
-        say: Takes messages for the user.
 
     Raises:
         InputError: a file that was given can't be read, or is another one.
@@ -91,7 +90,7 @@ def load_networks(
     for score in protocol.sets:
         kind = NETWORKS[score]
         why = _impossible(protocol, score, channels)
-        path = None if why else _path(kind, getattr(files, kind), files.fetch, say)
+        path = None if why else find_weights(kind, getattr(files, kind))
         if path is None:
             left_out[score] = why or explain(kind)
         elif kind not in backbones:
@@ -100,7 +99,7 @@ def load_networks(
             backbones[kind], found[kind] = backbone, backbone.file
     lpips = None
     if "lpips" in protocol.scores:
-        lpips = _lpips(files, channels, device, say, found, left_out)
+        lpips = _lpips(files, channels, device, found, left_out)
     return Networks(lpips, backbones, found, left_out)
 
 
@@ -132,21 +131,33 @@ def _impossible(protocol: Protocol, score: str, channels: int) -> str:
     return ""
 
 
-def _path(
-    kind: Kind, given: Path | None, download: bool, say: Callable[[str], None]
-) -> Path | None:
-    path = find_weights(kind, given)
-    if path is None and download:
-        say(f"{kind}: downloading its weights into {weights_folder()}")
-        return fetch(kind, weights_folder()).path
-    return path
+def fetch_missing(
+    protocols: Sequence[Protocol], files: WeightFiles, say: Callable[[str], None]
+) -> None:
+    """Download the files that scores of some protocols need, as far as they are known.
+
+    Raises:
+        InputError: a download fails, or is another file.
+    """
+    wanted: dict[Kind, Path | None] = {}
+    for protocol in protocols:
+        for score in protocol.sets:
+            wanted[NETWORKS[score]] = getattr(files, NETWORKS[score])
+        if "lpips" in protocol.scores:
+            net: Kind = "vgg" if files.vgg else "alexnet"
+            heads: Kind = "lpips-vgg" if files.vgg else "lpips-alex"
+            wanted |= {net: files.vgg or files.alexnet, heads: files.lpips}
+    for kind, given in wanted.items():
+        pinned = next(known for known in KNOWN if known.kind == kind).sha256
+        if find_weights(kind, given) is None and pinned:
+            say(f"{kind}: downloading its weights into {weights_folder()}")
+            fetch(kind, weights_folder())
 
 
 def _lpips(
     files: WeightFiles,
     channels: int,
     device: torch.device,
-    say: Callable[[str], None],
     found: dict[str, WeightFile],
     left_out: dict[str, str],
 ) -> Lpips | None:
@@ -158,8 +169,8 @@ def _lpips(
     heads: Kind = "lpips-vgg" if files.vgg else "lpips-alex"
     given = files.vgg or files.alexnet
     paths: dict[Kind, Path | None] = {
-        net: _path(net, given, files.fetch, say),
-        heads: _path(heads, files.lpips, files.fetch, say),
+        net: find_weights(net, given),
+        heads: find_weights(heads, files.lpips),
     }
     if missing := [kind for kind, path in paths.items() if path is None]:
         if given or files.lpips:

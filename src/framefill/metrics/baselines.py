@@ -4,6 +4,7 @@ Where a given frame of floats has gaps (NaN), a pixel takes its value in the giv
 else after it; it stays NaN if no given frame has it.
 """
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -121,3 +122,13 @@ def _known(frames: Shaped[np.ndarray, "*b f h w c"], row: str) -> list[int]:
     if not known:
         raise InputError(f"{row!r} has no known frame (K) to fill the others from: give one")
     return known
+
+
+BASELINES: Mapping[
+    str, Callable[[Shaped[np.ndarray, "*b f h w c"], str], Shaped[np.ndarray, "*b f h w c"]]
+] = {
+    "copy_last": copy_last,
+    "nearest": nearest_known,
+    "linear": linear_blend,
+    "pixel_mean": pixel_mean,
+}

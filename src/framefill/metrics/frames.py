@@ -66,23 +66,9 @@ def psnr(
     """Return the peak signal-to-noise ratio of each video, in dB, of its mean squared error.
 
     The error is averaged over the frames first, as in MCVD's evaluation; the mean of the frames'
-    own ratios (`psnr_of_frames`) is larger. Equal videos give infinity.
+    own ratios (`framefill.metrics.scores`, `psnr` "frames") is larger. Equal videos give infinity.
     """
     return decibels(mean_of_frames(mse(truth, frames, data_range=data_range)))
-
-
-def psnr_of_frames(
-    truth: Shaped[np.ndarray, "*b f h w c"],
-    frames: Shaped[np.ndarray, "*b f h w c"],
-    *,
-    data_range: float,
-) -> Float64[np.ndarray, "*b"]:
-    """Return the mean over each video's frames of their own peak signal-to-noise ratios, in dB.
-
-    As in the evaluations of SVG and its successors. A frame that equals the true one makes it
-    infinite.
-    """
-    return mean_of_frames(decibels(mse(truth, frames, data_range=data_range)))
 
 
 def decibels(error: Float64[np.ndarray, "*b"]) -> Float64[np.ndarray, "*b"]:

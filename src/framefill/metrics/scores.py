@@ -61,11 +61,13 @@ class Summary:
         confidence: Half the width of the 95 % confidence interval of the mean, for normal
             deviates: 1.96 std / sqrt(n - 1). None for a single video. Where all videos have one
             score it is 0, where the official code gives NaN.
+        infinite: The score of a video is, so there is no mean.
     """
 
     mean: float | None
     std: float | None
     confidence: float | None
+    infinite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +203,7 @@ def summary(per_video: Float64[np.ndarray, " n"]) -> Summary:
     """Return mean, deviation and confidence of one number per video, NaN where it has none."""
     per_video = per_video[~np.isnan(per_video)]
     if not len(per_video) or not np.isfinite(per_video).all():
-        return Summary(mean=None, std=None, confidence=None)
+        return Summary(mean=None, std=None, confidence=None, infinite=bool(len(per_video)))
     mean, std, others = float(per_video.mean()), float(per_video.std()), len(per_video) - 1
     confidence = NORMAL_95 * std / math.sqrt(others) if others else None
     return Summary(mean=mean, std=std, confidence=confidence)

@@ -1,11 +1,14 @@
 """What is scored, how, and of how many clips: a protocol is a value with a name."""
 
+import hashlib
 import itertools
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from framefill.data.clips import Fit
 from framefill.data.digits import DigitsConfig
+from framefill.data.fitting import Filter
 from framefill.data.selection import Order, Start
 from framefill.errors import InputError, check_fields
 from framefill.metrics.backbones.pictures import Resize
@@ -17,6 +20,7 @@ SetScore = Literal["fvd", "kvd", "cd-fvd", "is"]
 Span = Literal["all", "filled"]
 Rounding = Literal["none", "bytes"]
 LONGEST_NAME = 40
+NAME = re.compile(rf"[A-Za-z0-9][\w.+-]{{0,{LONGEST_NAME - 1}}}", re.ASCII)
 MOST_CLIPS = 1_000_000
 
 
@@ -52,6 +56,8 @@ class Protocol:
     """Channels of a frame; 0: the model's."""
     fit: Fit = "none"
     """How videos of another size are made to fit."""
+    filter: Filter = "bicubic"
+    """With which filter, antialiased."""
     order: Order = "in_turn"
     """Which videos clips are of: the first ones in turn, or spread evenly over all."""
     start: Start = "random"
@@ -65,6 +71,8 @@ class Protocol:
     """What SSIM is computed of; suited: to the data (8-bit pictures or channels)."""
     rounding: Rounding = "none"
     """Whether frames are rounded to 8 bits before they are scored."""
+    above: tuple[float, ...] = ()
+    """Thresholds in the data's units: whether the chances to be above them can be believed."""
     sets: tuple[SetScore, ...] = ("fvd",)
     """What the set of all filled videos is scored by."""
     span: Span = "all"
@@ -79,9 +87,10 @@ class Protocol:
     def __post_init__(self) -> None:
         check_fields(self)
         check_row(self.row)
-        if not self.name or len(self.name) > LONGEST_NAME or set(self.name) & set("/\\\0 \n"):
+        if not NAME.fullmatch(self.name):
             raise InputError(
-                f"protocol name {self.name!r}: give 1 to {LONGEST_NAME} letters without spaces or /"
+                f"protocol name {self.name!r}: give up to {LONGEST_NAME} letters, digits, -, _, + "
+                "and ., the first a letter or digit"
             )
         for field, most in (("clips", MOST_CLIPS), ("trajectories", 10_000)):
             if not 1 <= getattr(self, field) <= most:
@@ -102,7 +111,12 @@ class Protocol:
 
 
 def own_protocol(
-    row: str, *, clips: int = 64, trajectories: int = 4, ssim: SsimConvention | None = None
+    row: str,
+    *,
+    clips: int = 64,
+    trajectories: int = 4,
+    ssim: SsimConvention | None = None,
+    above: tuple[float, ...] = (),
 ) -> Protocol:
     """Return a protocol for the user's own data, with a name that is made of its row.
 
@@ -113,7 +127,7 @@ def own_protocol(
     runs = [f"{letter}{len(list(group))}" for letter, group in itertools.groupby(row)]
     name = "own-" + "".join(runs).replace("-", "A")
     if len(name) > LONGEST_NAME:
-        name = f"own-{len(row)}-frames-{row.count('K')}-known"
+        name = f"own-{len(row)}-frames-{hashlib.sha256(row.encode()).hexdigest()[:8]}"
     return Protocol(
         name=name,
         row=row,
@@ -121,4 +135,5 @@ def own_protocol(
         trajectories=trajectories,
         summary="the user's own",
         ssim=ssim or "suited",
+        above=above,
     )

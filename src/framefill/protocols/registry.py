@@ -12,9 +12,13 @@ from framefill.errors import InputError, suggestion
 from framefill.protocols.protocol import Protocol
 from framefill.serialise import from_data, read_json
 
-MCVD = "MCVD's runner and scripts (runners/ncsn_runner.py, example_scripts/final)"
+MCVD = (
+    "MCVD's runner and scripts (runners/ncsn_runner.py, example_scripts/final), which never take "
+    "the last start that is possible"
+)
 RAMVID = "RaMViD (Höppe et al. 2022), Section 4"
 CODE_OR_PAPER = "the scripts say 16 predicted frames, later tables 12 of 16 in all"
+GENERATED = "the code generates 4 frames more than it predicts: 20 with the scripts' 16, or 16"
 
 SMMNIST = Protocol(
     name="smmnist",
@@ -35,6 +39,7 @@ KTH = replace(
     SMMNIST,
     name="kth",
     benchmark="kth",
+    split="svg",
     digits=None,
     videos=100,
     fit="stretch",
@@ -42,22 +47,34 @@ KTH = replace(
     ssim="grey_bytes",
     source=f"{MCVD}; persons 21 to 25 are for testing, in 120 videos of which some are short",
 )
-BAIR = replace(KTH, name="bair", benchmark="bair", videos=256, channels=3, fit="none", source=MCVD)
+BAIR = replace(
+    KTH,
+    name="bair",
+    benchmark="bair",
+    split="official",
+    videos=256,
+    channels=3,
+    fit="none",
+    source=MCVD,
+)
 CITYSCAPES = replace(
     BAIR,
     name="cityscapes",
     benchmark="cityscapes",
+    split="test",
+    filter="lanczos",
     height=128,
     width=128,
     fit="crop",
-    source=f"{MCVD}; the official resizing is Lanczos's",
+    source=MCVD,
 )
 UCF101 = replace(
     BAIR,
     name="ucf101",
     benchmark="ucf101",
+    split="3",
     fit="crop",
-    source=f"{MCVD}; there of every tenth test video of list 3",
+    source=f"{MCVD}; there the 256 are spread over every tenth test video, here over all",
 )
 BAIR_RAMVID = replace(
     BAIR,
@@ -75,6 +92,7 @@ KINETICS600 = replace(
     BAIR_RAMVID,
     name="kinetics600",
     benchmark="kinetics600",
+    split="val",
     clips=50_000,
     trajectories=1,
     videos=0,
@@ -157,7 +175,7 @@ _ALL = (
     _complete(KINETICS600, "kinetics600-complete-0-5-10-15", (0, 5, 10, 15), 16),
     _predict(UCF101, 4, 12, source=f"{UCF101.source}; {CODE_OR_PAPER}"),
     _predict(UCF101, 4, 16, source=f"{UCF101.source}; {CODE_OR_PAPER}"),
-    _generate(UCF101, "ucf101-generate", 16, source=f"{UCF101.source}; {CODE_OR_PAPER}"),
+    _generate(UCF101, "ucf101-generate", 16, source=f"{UCF101.source}; {GENERATED}"),
     _generate(
         UCF101,
         "ucf101-generate-ramvid",

@@ -16,7 +16,6 @@ COLUMNS = (
     "SSIM",
     "LPIPS",
     "MSE",
-    "MAE",
     "CRPS",
     "spread/skill",
 )
