@@ -181,10 +181,13 @@ def test_frames_are_kept_for_other_scores(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores"
     command = ["evaluate", str(run), "--out", str(out), "--clips", "3", "--samples", "2"]
     assert main([*command, "--keep", "--roles", "KTT", "TTT"]) == 0
-    for name in ("0-KTT.npz", "1-TTT.npz"):
-        kept = np.load(out / name)
+    for name in ("own-K1T2", "own-T3"):
+        (file,) = (out / name / "frames").iterdir()
+        kept = np.load(file)
         assert kept["truth"].shape == (3, 3, 16, 16, 1)
         assert kept["filled"].shape == (3, 2, 3, 16, 16, 1)
-        assert kept["filled"].dtype == kept["truth"].dtype == np.uint8
-    first = np.load(out / "0-KTT.npz")
-    assert np.array_equal(first["filled"][:, 1, 0], first["truth"][:, 0])
+        assert kept["truth"].dtype == np.uint8
+        assert kept["filled"].dtype == np.float32
+    (file,) = (out / "own-K1T2" / "frames").iterdir()
+    first = np.load(file)
+    np.testing.assert_allclose(first["filled"][:, 1, 0], first["truth"][:, 0], atol=1e-4)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from test_training import tiny
 import framefill
 from framefill.cli import main
 from framefill.data.digits import DigitsConfig
+from framefill.data.selection import Selection
 from framefill.data.videos import VideosConfig
 from framefill.data.write import write
 from framefill.errors import InputError
+from framefill.evaluation import weights
 from framefill.evaluation.examples import example_rows
 from framefill.evaluation.job import Asked, Job, prepare
+from framefill.evaluation.marks import marks
 from framefill.evaluation.measures import Measures
 from framefill.evaluation.parts import Parts
 from framefill.evaluation.report import Report
@@ -32,7 +36,7 @@ from framefill.fill import load
 from framefill.masks import BlockMasks, RandomMasks
 from framefill.metrics.backbones.load import load_backbone
 from framefill.metrics.baselines import linear_blend, pixel_mean
-from framefill.metrics.scores import score
+from framefill.metrics.scores import Summary, score, summary
 from framefill.model import Model
 from framefill.normalise import Normaliser
 from framefill.planning import can_fill
@@ -263,6 +267,8 @@ def test_a_done_or_foreign_folder_is_not_written_to(small: Model, tmp_path: Path
     Parts(tmp_path / "begun").begin({"settings": {"seed": 1}})
     with pytest.raises(InputError, match="unfinished evaluation with another protocol: repeat"):
         scored(small, out=tmp_path / "begun")
+    scored(small, out=tmp_path / "kept", keep=True)
+    assert len(list((tmp_path / "kept" / "frames").glob("*.npz"))) == 1
     (tmp_path / "table.json").write_text("mine")
     with pytest.raises(InputError, match=r"table\.json exists"):
         scored(small, out=tmp_path / "table.json")
@@ -321,6 +327,118 @@ def prepared(model: Model, protocol: Protocol, **asked) -> Job:
         **asked,
     }
     return prepare(model, Asked(protocol=protocol, **given), lambda line: None)
+
+
+# What the rows say
+
+
+def test_other_data_under_a_published_name_is_marked(small: Model) -> None:
+    digits = load("digits").model
+
+    class Noise:
+        def __len__(self) -> int:
+            return 64
+
+        def clip(self, i: int) -> dict:
+            rng = np.random.default_rng(i)
+            return {"frames": rng.integers(0, 256, (10, 32, 32, 1)).astype(np.uint8)}
+
+    job = prepared(digits, PROTOCOLS["digits-5-5"], data=Noise())
+    assert job.marks == ["data not recognised as digits"]
+    assert prepared(digits, PROTOCOLS["digits-5-5"], data=None).marks == []
+    slow = replace(PROTOCOLS["digits-5-5"].digits, speed=1, held_out=9)
+    assert prepared(digits, PROTOCOLS["digits-5-5"], data=slow).marks == [
+        "speed 1 of the digits instead of 2",
+        "held_out 9 of the digits instead of 0",
+    ]
+    carried = DigitsConfig(held_out=256)
+    assert "data not recognised as smmnist" in marks_of(small, "smmnist-5-10", carried)
+
+
+def marks_of(model: Model, name: str, data) -> list[str]:
+    """Return the marks of a protocol's data; the first one is of the small model's frames."""
+    selection = Selection(DIGITS.clips(frames=4, split="test", seed=0), 2)
+    protocol = PROTOCOLS[name]
+    return marks(protocol, protocol, data, model, selection, Ddpm(steps=100), {})
+
+
+def test_what_decides_the_clips_of_a_benchmark_is_marked(small: Model, tmp_path: Path) -> None:
+    data = VideosConfig(
+        path=tmp_path,
+        benchmark="bair",
+        split="official",
+        variables=("image_main",),
+        every=2,
+        fps=12.5,
+        short="pad",
+        classes=("push",),
+    )
+    found = marks_of(small, "bair-1-15", data)
+    assert found[1:] == [
+        "every 2 of the data instead of 1",
+        "fps 12.5 of the data instead of 0.0",
+        "short 'pad' of the data instead of 'leave_out'",
+        "variables ('image_main',) of the data instead of ()",
+        "told the class of each clip",
+    ]
+    plain = VideosConfig(path=tmp_path, benchmark="bair", split="official")
+    assert marks_of(small, "bair-1-15", plain)[1:] == []
+    assert marks_of(small, "kth-10-30", plain)[1:] == ["data not recognised as kth"]
+
+
+def test_a_changed_protocol_of_ones_own_is_marked_too(small: Model) -> None:
+    mine = Protocol(name="mine", row=ROW, clips=20, trajectories=4, sampler="ddpm", steps=100)
+    job = prepared(
+        small, mine, clips=2, samples=1, settings=Settings(sampler="ddim", steps=7, guidance=1.5)
+    )
+    assert job.marks == [
+        "2 of 20 clips",
+        "1 instead of 4 trajectories",
+        "ddim of 7 steps instead of ddpm of 100 steps",
+    ]
+    assert job.walk == "ddim of 7 steps, guidance 1.5"
+    repeated = prepared(small, mine, settings=Settings(repeats=3, seed=2, advance=1))
+    assert repeated.marks == ["ddpm of 100 steps x 3 instead of ddpm of 100 steps"]
+    assert repeated.walk == "ddpm of 100 steps x 3, advance 1, seed 2"
+    with pytest.raises(InputError, match="conditions are those of the held-out clips"):
+        prepared(small, mine, settings=Settings(conditions={}))
+
+
+def test_an_infinite_ratio_is_ahead_and_no_score_is_no_ratio(small: Model) -> None:
+    report = scored(small)
+
+    def with_copied(psnr: Summary) -> Report:
+        videos = dict(report.results.videos)
+        average = {**videos["copy last"].average, "psnr": psnr}
+        videos["copy last"] = replace(videos["copy last"], average=average)
+        return replace(report, results=replace(report.results, videos=videos))
+
+    still = with_copied(summary(np.array([30.0, np.inf])))
+    assert "copy last (inf)" in still.verdicts[0]
+    assert "| infinite |" in still.markdown()
+    assert "infinite" not in with_copied(summary(np.full(3, np.nan))).markdown()
+
+
+def test_chances_to_be_above_a_threshold_are_scored(small: Model, tmp_path: Path) -> None:
+    report = evaluate(
+        small,
+        data=DIGITS,
+        protocol=own_protocol(ROW, clips=3, trajectories=4, above=(100.0,)),
+        settings=Settings(steps=1),
+        keep=True,
+        out=tmp_path / "out",
+    )
+    kept = [np.load(path) for path in sorted((tmp_path / "out" / "frames").glob("*.npz"))]
+    truth, filled = (np.concatenate([each[name] for each in kept]) for name in ("truth", "filled"))
+    came = truth[:, 2:4] > 100
+    chance = (filled[:, :, 2:4] > 100).mean(axis=1)
+    scores = report.results.thresholds["100"]
+    assert scores.brier["model"].mean == pytest.approx(((chance - came) ** 2).mean())
+    assert sum(scores.share) == pytest.approx(1)
+    assert scores.share[0] == pytest.approx((chance < 0.1).mean())
+    assert scores.event[0] == pytest.approx(came[chance < 0.1].mean())
+    copied = (truth[:, [1, 1]] > 100) != came
+    assert scores.brier["copy last"].mean == pytest.approx(copied.mean())
 
 
 # Scores with networks
@@ -383,6 +501,23 @@ def test_fvd_is_what_a_computation_by_hand_from_the_videos_gives(
     assert report.results.sets["copy last"].fvd == pytest.approx(expected, rel=1e-4)
     assert report.data()["weights"]["i3d"]["known"] == ""
     assert f"| {found.fvd:.1f} |" in report.markdown()
+
+
+def test_unknown_weights_are_marked(small: Model, networks: dict[str, Path]) -> None:
+    protocol = replace(own_protocol("KK" + "T" * 12, clips=2), scores=("mse",))
+    job = prepared(small, protocol, weights=WeightFiles(i3d=networks["i3d"]))
+    sha = hashlib.sha256(networks["i3d"].read_bytes()).hexdigest()
+    assert job.marks == [f"i3d of unknown weights ({sha[:8]})"]
+
+
+def test_only_files_with_a_known_hash_are_fetched(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FRAMEFILL_WEIGHTS", str(tmp_path))
+    asked: list[str] = []
+    monkeypatch.setattr(weights, "fetch", lambda kind, folder: asked.append(kind))
+    (tmp_path / "alex.pth").write_bytes(b"there already")
+    protocol = replace(PROTOCOLS["ucf101-generate-ramvid"], scores=("lpips",))
+    weights.fetch_missing([protocol], WeightFiles(), lambda line: None)
+    assert asked == ["i3d", "alexnet"], "c3d_ucf101.pt has no known hash"
 
 
 def test_known_frames_make_fvd_smaller(small: Model, networks: dict[str, Path]) -> None:
@@ -534,6 +669,49 @@ def test_gaps_are_not_scored() -> None:
     assert np.isfinite(found["copy last/mse"][0]).all()
 
 
+def test_pictures_of_floats_end_where_their_range_ends() -> None:
+    # In 32 bits the difference of the ends may lie above that in 64: no reason to stop.
+    low, high = 12.1, 31.66
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(low, high, (1, 3, 12, 12, 1)).astype(np.float32)
+    truth[0, 2, 0, 0] = high + 0.2  # within the margin of new data
+    filled = np.full((1, 1, 3, 12, 12, 1), np.float32(high))
+    network = Seen()
+    protocol = own_protocol("KKT", clips=1, trajectories=1)
+    measures = Measures(
+        protocol, low, high, ssim="grey_bytes", backbones={"i3d": network}, whole=False
+    )
+    arrays = measures.of(truth, filled)
+    assert np.isfinite(arrays["model/ssim"]).all()
+    assert network.largest == 1
+    error = ((filled[0, 0, 2] - truth[0, 2]).astype(np.float64) / (high - low)) ** 2
+    np.testing.assert_allclose(arrays["model/mse"][0, 0, 0], error.mean(), rtol=1e-5)
+
+
+class Seen:
+    """Features that remember the largest value."""
+
+    dims, largest = 2, 0.0
+
+    def __call__(
+        self, videos: np.ndarray, *, data_range: float, resize: str = "bilinear"
+    ) -> np.ndarray:
+        assert not np.isnan(videos).any()
+        self.largest = max(self.largest, float(videos.max()))
+        return np.zeros((len(videos), 2), np.float32)
+
+
+def test_gaps_of_given_frames_alone_leave_a_video_out_of_sets() -> None:
+    truth = np.random.default_rng(0).uniform(0, 1, (2, 4, 12, 12, 1)).astype(np.float32)
+    truth[0, [0, 3], 2, 2] = np.nan
+    protocol = replace(own_protocol("KTTK", clips=2, trajectories=1), span="filled")
+    measures = Measures(protocol, 0.0, 1.0, backbones={"i3d": Seen()}, whole=False)
+    arrays = measures.of(truth, np.nan_to_num(truth)[:, None])
+    for name in ("truth", "model", "copy last"):
+        assert np.isnan(arrays[f"features/i3d/{name}"][0]).all()
+        assert np.isfinite(arrays[f"features/i3d/{name}"][1]).all()
+
+
 def test_a_clip_whose_given_frame_is_missing_is_left_out_and_counted(tmp_path: Path) -> None:
     config = replace(
         tiny().model(),
@@ -585,6 +763,9 @@ def test_many_channels_are_scored_but_for_pictures() -> None:
     assert report.results.videos["model"].average["ssim"].mean is not None
     assert "1 or 3 channels, not 5" in report.left_out["lpips"]
     assert framefill.evaluate is evaluate
+    gray = replace(own_protocol(ROW, clips=1, trajectories=1), ssim="grey_bytes")
+    job = prepared(model, gray, data=Fields())
+    assert "1 or 3 channels, not 5" in job.networks.left_out["ssim"]
 
 
 @pytest.mark.parametrize(
@@ -624,15 +805,47 @@ def test_the_command_scores_rows_of_ones_own(
     assert main(command) == 0
     shown = capsys.readouterr()
     assert "best of 2" in shown.out
-    assert "the model loses to" in shown.out
+    assert ") loses to copy last (" in shown.out
     assert "lpips is left out: give --alexnet FILE" in shown.err
     for name in ("own-K2T2K2", "own-K2T1"):
         written = json.loads((tmp_path / "out" / name / "report.json").read_text())
         assert written["protocol"]["clips"] == 3
         assert written["marks"] == []
         assert written["made"]["command"].startswith("framefill ")
-    assert main(command) == 2, "it must not write into a folder that is there"
+    assert main(command) == 0
+    assert capsys.readouterr().err.count("is done already") == 2
+    assert main([*command, "--seed", "1"]) == 2, "it must not write into a folder that is there"
     assert "done: choose another folder" in capsys.readouterr().err
+
+
+def test_of_several_what_is_lacking_is_done(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = folders
+    command = ["evaluate", str(model), "--data", str(data), "--out", str(tmp_path / "out")]
+    command += ["--clips", "2", "--samples", "1", "--steps", "1", "--roles", ROW]
+    assert main([*command, "KKT"]) == 0
+    shutil.rmtree(tmp_path / "out" / "own-K2T1")
+    assert main([*command, "KKT"]) == 0
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'out' / 'own-K2T2K2'} is done already" in said
+    assert (tmp_path / "out" / "own-K2T1" / "report.json").is_file()
+    # Nothing begins before everything was looked at.
+    more = [word if word != str(tmp_path / "out") else str(tmp_path / "more") for word in command]
+    assert main([*more, "K" + "T" * 99]) == 2
+    assert not (tmp_path / "more").exists()
+
+
+def test_a_name_is_no_markup(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = folders
+    command = ["evaluate", str(model), "--data", str(data), "--out", str(tmp_path / "out")]
+    command += ["--clips", "2", "--samples", "2", "--steps", "1", "--roles", ROW]
+    assert main([*command, "--name", "[/x]", "--above", "100", "200.5"]) == 0
+    assert "[/x]" in capsys.readouterr().out
+    row = (tmp_path / "out" / "table.md").read_text()
+    assert "| Brier >100 | Brier >200.5 |" in row
 
 
 def test_the_command_chooses_a_name_where_there_is_none(
@@ -654,7 +867,8 @@ def test_the_command_chooses_a_name_where_there_is_none(
     ("words", "message"),
     [
         (["--protocol", "digits-5"], "no protocol 'digits-5'; did you mean 'digits-5-5'?"),
-        (["--protocol", "digits-5-5", "--roles", "KT"], "--roles and --ssim are for rows of your"),
+        (["--protocol", "digits-5-5", "--roles", "KT"], "--roles, --ssim and --above are for row"),
+        (["--roles", ROW, ROW], "own-K2T2K2 is asked for twice"),
         (["--roles", "KTX"], "KTX"),
         (
             ["--roles", ROW, "--clips", "2", "--alexnet", "nowhere.pt"],

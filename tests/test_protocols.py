@@ -95,6 +95,9 @@ def test_a_protocol_goes_through_json(name: str, tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="no protocol 'kth-10-31'; did you mean 'kth-10-3"):
         protocol("kth-10-31")
+    (tmp_path / "mine.json").write_text('{"name": "mine", "row": "KT", "start": "middle"}')
+    with pytest.raises(InputError, match="middle"):
+        protocol(tmp_path / "mine.json")
     (tmp_path / "mine.json").write_text('{"name": "mine", "row": "KT", "clip": 3}')
     with pytest.raises(InputError, match="unknown key 'clip'; did you mean 'clips'"):
         protocol(tmp_path / "mine.json")
@@ -105,7 +108,8 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ({"trajectories": 10**6}, "trajectories 1000000"),
         ({"name": "a/b"}, "name 'a/b'"),
         ({"name": ""}, "name ''"),
-        ({"start": "middle"}, "start 'middle': use one of random, first, even"),
+        ({"name": ".."}, r"name '\.\.'"),
+        ({"name": "[/b]"}, r"name '\[/b\]'"),
         ({"videos": -1}, "below 0"),
     ):
         with pytest.raises(InputError, match=message):
@@ -170,6 +174,12 @@ def test_clips_are_of_videos_in_turn_or_spread_as_in_the_official_loader(
     assert starts(videos, 1, order="spread")[0][0] == 0
 
 
+def test_no_clip_comes_twice_while_there_are_others(videos: VideosConfig) -> None:
+    assert len(set(starts(videos, 6))) == 6
+    last = [place for place in starts(videos, 18) if place[0] == 2]
+    assert sorted(last) == [(2, start) for start in range(6)]
+
+
 def test_clips_start_at_random_at_first_or_everywhere(videos: VideosConfig) -> None:
     random = starts(videos, 60)
     assert random == starts(videos, 60), "the same each time"
@@ -185,10 +195,14 @@ def test_clips_start_at_random_at_first_or_everywhere(videos: VideosConfig) -> N
 def test_videos_and_windows_are_counted(videos: VideosConfig) -> None:
     source = videos.clips(frames=4, split="test", seed=0)
     assert Selection(source, 3).videos == 3
-    assert Selection(source, 3).windows == 12
-    assert Selection(source, 3, start="first").windows == 3
+    for start, most in (("random", 12), ("first", 3), ("even", 12)):
+        for order in ("in_turn", "spread"):
+            for clips in (1, 3, 7, 12, 18):
+                chosen = Selection(source, clips, order=order, start=start)
+                different = set(starts(videos, clips, order=order, start=start))
+                assert chosen.distinct == len(different) <= most
     endless = DigitsConfig(size=16, glyph=8).clips(frames=4, split="test", seed=0)
-    assert Selection(endless, 3).windows > 10**9
+    assert Selection(endless, 10**9).distinct == 10**9
 
 
 def test_test_digits_can_be_the_first_ones() -> None:

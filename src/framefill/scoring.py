@@ -86,7 +86,7 @@ def evaluate(
     if fill.samples < 0:
         raise InputError(f"samples {fill.samples} must be at least 1, or 0 for the protocol's")
     filler = load(model)
-    chosen = _protocols(filler, protocol, roles, score)
+    chosen = _protocols(filler, protocol, roles, score, fill.samples)
     if metric == "bpd":
         plain = not (protocol or roles)
         _bits(filler, model, chosen, data, out, score, fill, plain=plain)
@@ -139,7 +139,11 @@ def protocols(name: Positional[str] = "") -> None:
 
 
 def _protocols(
-    filler: Filler, names: Sequence[str], roles: Sequence[str], score: EvaluateOptions
+    filler: Filler,
+    names: Sequence[str],
+    roles: Sequence[str],
+    score: EvaluateOptions,
+    samples: int,
 ) -> list[Protocol]:
     """Return what is asked for: protocols by name, rows of the user's own, or one for each task."""
     if names and (roles or score.ssim or score.above):
@@ -151,7 +155,12 @@ def _protocols(
     else:
         rows = roles or tuple(example_rows(filler.model.config.masks).values())
         clips = 64 if score.clips is None else score.clips
-        found = [own_protocol(row, ssim=score.ssim, clips=clips, above=score.above) for row in rows]
+        found = [
+            own_protocol(
+                row, ssim=score.ssim, clips=clips, trajectories=samples or 4, above=score.above
+            )
+            for row in rows
+        ]
     called = [each.name for each in found]
     if twice := [name for name in called if called.count(name) > 1]:
         raise InputError(f"{twice[0]} is asked for twice: name each once")
