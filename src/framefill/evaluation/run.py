@@ -155,7 +155,7 @@ def evaluate_all(
             protocols = [asked.protocol for asked, _ in jobs]
             ranks.first_does(lambda: fetch_missing(protocols, jobs[0][0].weights, spoken))
         ready = [
-            (ranks.all_do(partial(prepare, placed, asked, spoken)), output)
+            (ranks.all_do(partial(prepare, placed, asked, spoken), patient=True), output)
             for asked, output in jobs
         ]
         for _, output in jobs:

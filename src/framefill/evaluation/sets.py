@@ -131,7 +131,7 @@ def _set(
     if filling == TRUTH or min(real, filled) < 2:
         return scores
     if "kvd" in of:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             pair = true["kvd"].mapped(Path(folder, "true")), of["kvd"].mapped(Path(folder, "of"))
             scores = replace(scores, kvd=kernel_distance(*pair))
     if "cd-fvd" in of:
