@@ -49,7 +49,7 @@ class FillOptions:
     """How frames are filled."""
 
     samples: int = 1
-    """Different ways to fill the frames."""
+    """Different ways to fill the frames; 0, in evaluate: as many as the protocol says."""
     sampler: SamplerName | None = None
     """How to walk from noise to frames; none: the model's own."""
     steps: int | None = None
