@@ -193,6 +193,8 @@ def test_its_row_can_be_pasted_and_says_what_is_not_as_the_protocol_says(small: 
     lines = report.markdown().splitlines()
     assert lines[0].startswith("| filled by | PSNR | SSIM | MSE | CRPS |")
     best, mean, copied = lines[2:5]
+    assert "trajectories each" not in copied, "nobody's sampler made it"
+    assert "2 of 64 clips" in copied
     assert best.startswith("| model, best of 2 |")
     assert mean.startswith("| model, mean of 2 |")
     assert copied.startswith("| copy last |")
@@ -284,11 +286,14 @@ def test_rows_without_given_frames_have_sets_and_pictures_alone(
 ) -> None:
     masks = BlockMasks(past=2, target=1, future=1, drop_past=0.5, drop_future=0.5)
     free = replace(small, config=replace(small.config, masks=masks))
-    report = scored(free, "TTT", out=tmp_path / "out")
+    with pytest.raises(InputError, match="has no known frames, so videos can only be scored as a"):
+        scored(free, "TTT", out=tmp_path / "out")
+    report = scored(free, "TTT", out=tmp_path / "out", keep=True)
     assert report.results.videos == {}
     assert report.results.ensemble is None
     assert (tmp_path / "out" / "filled.png").is_file()
     assert len(report.markdown().splitlines()) == 3
+    assert report.rows[0].values == {}
     assert report.verdicts == []
 
 
@@ -402,6 +407,35 @@ def test_a_changed_protocol_of_ones_own_is_marked_too(small: Model) -> None:
     assert repeated.walk == "ddpm of 100 steps x 3, advance 1, seed 2"
     with pytest.raises(InputError, match="conditions are those of the held-out clips"):
         prepared(small, mine, settings=Settings(conditions={}))
+
+
+def test_a_draw_is_no_lead(small: Model) -> None:
+    report = scored(small)
+    same = report.results.videos["copy last"]
+    videos = dict(report.results.videos) | {"model": same}
+    level = replace(report, results=replace(report.results, videos=videos, crps={}))
+    assert not any("MSE: the model is ahead" in each for each in level.verdicts)
+    assert not any("copy last" in each for each in level.verdicts)
+
+
+def test_given_frames_of_baselines_are_the_true_ones(networks: dict[str, Path]) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 256, (2, 12, 16, 16, 1)).astype(np.uint8)
+    seen: list[np.ndarray] = []
+
+    class Watching(Seen):
+        def __call__(
+            self, videos: np.ndarray, *, data_range: float, resize: str = "bilinear"
+        ) -> np.ndarray:
+            seen.append(videos)
+            return super().__call__(videos, data_range=data_range, resize=resize)
+
+    protocol = own_protocol("KKKK" + "T" * 8, clips=2, trajectories=1)
+    measures = Measures(protocol, 0.0, 255.0, backbones={"i3d": Watching()})
+    measures.of(truth, np.zeros((2, 1, *truth.shape[1:]), np.float32) + truth[:, None])
+    assert len(seen) == 3, "truth, copying (as nearest and linear) and the mean of the pixels"
+    for videos in seen:
+        np.testing.assert_allclose(videos[:, :4], truth[:, :4] / 255, atol=1e-6)
 
 
 def test_an_infinite_ratio_is_ahead_and_no_score_is_no_ratio(small: Model) -> None:
@@ -818,6 +852,26 @@ def test_the_command_scores_rows_of_ones_own(
     assert "done: choose another folder" in capsys.readouterr().err
 
 
+def test_rows_of_ones_own_take_the_clips_that_there_are(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, data = folders
+    command = ["evaluate", str(model), "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main([*command, "--roles", ROW, "--samples", "1", "--steps", "1"]) == 0
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["protocol"]["clips"] == 12
+    assert written["marks"] == []
+    with (tmp_path / "out" / "clips.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert {Path(line["video"]).name for line in lines} == {f"{n}.npy" for n in range(4)}
+    source = DIGITS.clips(frames=8, split="test", seed=0)
+    for line in lines:
+        video = source[int(Path(line["video"]).stem)]
+        first = int(line["first_frame"])
+        expected = hashlib.sha256(video[first : first + 6].tobytes()).hexdigest()
+        assert line["sha256"] == expected
+
+
 def test_of_several_what_is_lacking_is_done(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -878,6 +932,8 @@ def test_the_command_chooses_a_name_where_there_is_none(
         (["--roles", ROW, "--samples", "-1"], "samples -1 must be at least 1"),
         (["--roles", ROW, "--metric", "bpd", "--keep"], "for --metric all"),
         (["--roles", ROW, "--clips", "99"], "takes 99 different clips, and the test data has 12"),
+        (["--roles", ROW, "--c3d", "x.pt"], "--c3d x.pt is for a score that own-K2T2K2 has not"),
+        (["--roles", ROW, "--steps", "0"], "0 steps with"),
     ],
 )
 def test_mistakes_are_one_line(

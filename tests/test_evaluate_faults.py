@@ -123,7 +123,7 @@ def test_another_request_does_not_mix_with_what_is_there(
     other = start([*command(folders, out), "--seed", "1"])
     said, _ = other.communicate(timeout=120)
     assert other.returncode == 2
-    assert "holds an unfinished evaluation with another settings" in said
+    assert "holds an unfinished evaluation with settings.seed 0 instead of 1" in said
     assert sorted(path.name for path in (out / "parts").iterdir()) == held
 
 

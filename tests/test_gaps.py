@@ -291,6 +291,14 @@ def test_pixels_that_no_given_frame_has_stay_missing(space_time: Filler) -> None
     assert np.isfinite(filled[:, FRAMES:, 1:]).all()
 
 
+def test_gaps_that_no_window_reaches_do_no_harm(space_time: Filler) -> None:
+    video = noise(40, 8, 8, 1)
+    video[3, 2:5, 2:5] = np.nan  # long before what the last frames are read for
+    filled = space_time.predict(video, 2).frames
+    assert np.array_equal(filled[0, :40], video, equal_nan=True)
+    assert np.isfinite(filled[:, 40:]).all()
+
+
 def test_missing_pixels_of_given_frames_are_not_read(space_time: Filler) -> None:
     """They count as missing, and not as values in the middle of the range."""
     video = noise(2, 8, 8, 1)

@@ -12,16 +12,19 @@ from framefill.data.video import Video
 from framefill.diffusion import Diffusion
 from framefill.errors import InputError
 from framefill.evaluation.run import evaluate
+from framefill.evaluation.weights import WeightFiles
 from framefill.fill import Filler, load
 from framefill.filled import Filled
 from framefill.masks import BlockMasks, ContextMasks, MixedMasks, RandomMasks
 from framefill.model import Model, load_model
 from framefill.model_config import ModelConfig
 from framefill.pndm import Pndm
+from framefill.protocols.protocol import Protocol
 from framefill.recipes import RECIPES, recipe
 from framefill.roles import Role
 from framefill.run import train
 from framefill.sampling import Ddim, Ddpm, DpmSolver2M
+from framefill.settings import Settings
 
 __all__ = [
     "RECIPES",
@@ -39,9 +42,12 @@ __all__ = [
     "Model",
     "ModelConfig",
     "Pndm",
+    "Protocol",
     "RandomMasks",
     "Role",
+    "Settings",
     "Video",
+    "WeightFiles",
     "evaluate",
     "load",
     "load_model",

@@ -1,5 +1,6 @@
 """The commands that score models: evaluate and protocols."""
 
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from framefill.options import FillOptions, say
 from framefill.protocols.protocol import Protocol, own_protocol
 from framefill.protocols.registry import PROTOCOLS
 from framefill.protocols.registry import protocol as get_protocol
+from framefill.serialise import to_data
 from framefill.settings import Settings
 
 
@@ -104,6 +106,7 @@ def evaluate(
                 fit=score.fit,
                 weights=score.weights,
                 settings=Settings(**options),
+                at_most=not protocol and score.clips is None,
             ),
             Output(
                 out=_place(out, each, several=len(chosen) > 1),
@@ -117,19 +120,15 @@ def evaluate(
     evaluate_all(filler, jobs, say=say, show=lambda report: print_report(report, Console()))
 
 
-def protocols(name: Positional[str] = "") -> None:
-    """List the protocols, or all that one of them says.
+def protocols(names: Positional[tuple[str, ...]] = ()) -> None:
+    """List the protocols, or all that some of them say.
 
     Args:
-        name: Of one.
+        names: Of some.
     """
-    if name:
-        from framefill.serialise import to_data
-
-        values = to_data(get_protocol(name), Protocol)
-        width = max(map(len, values))
-        for key, value in values.items():
-            print(f"{key:{width}}  {value}")
+    for each in map(get_protocol, names):
+        print(json.dumps(to_data(each, Protocol), indent=2, ensure_ascii=False))
+    if names:
         return
     for each in PROTOCOLS.values():
         row = each.row if len(each.row) <= 20 else f"{each.row[:17]}..."
@@ -153,7 +152,9 @@ def _protocols(
     if names:
         found = [get_protocol(name) for name in names]
     else:
-        rows = roles or tuple(example_rows(filler.model.config.masks).values())
+        rows = roles or tuple(
+            row for row in example_rows(filler.model.config.masks).values() if "K" in row
+        )
         clips = 64 if score.clips is None else score.clips
         found = [
             own_protocol(

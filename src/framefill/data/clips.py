@@ -159,8 +159,12 @@ class VideoClips:
         """
         return self._sample(self._video(number, start), number)
 
+    def first_frame(self, number: int, start: int) -> int:
+        """Return the frame of a video at which one of its `starts` is."""
+        return int(self._starts[number][start])
+
     def _video(self, number: int, start: int) -> Video:
-        first = int(self._starts[number][start])
+        first = self.first_frame(number, start)
         places = [first + i * self.config.every for i in range(self.frames)]
         return self._taken(self.footage[number], places)
 

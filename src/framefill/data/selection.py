@@ -45,6 +45,13 @@ class Selection:
         video, start = self._place(self.source, number)
         return self.source.cut(video, start)
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """Return the name of a clip's video, and the place of its first frame in it."""
+        if not isinstance(self.source, VideoClips):
+            return "", 0
+        video, start = self._place(self.source, number)
+        return self.source.footage[video].name, self.source.first_frame(video, start)
+
     @property
     def videos(self) -> int:
         """Number of different videos that there are."""

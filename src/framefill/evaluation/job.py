@@ -43,6 +43,7 @@ class Asked:
         fit: How videos of another size are converted.
         weights: Files of the networks that some scores need.
         settings: How clips are filled.
+        at_most: Take all clips that there are, where they are fewer than the protocol says.
     """
 
     protocol: Protocol
@@ -53,6 +54,7 @@ class Asked:
     fit: Fit
     weights: WeightFiles
     settings: Settings
+    at_most: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,12 +95,17 @@ def prepare(model: Model, asked: Asked, say: Say) -> Job:
     protocol, sampler = carried_out(
         asked.protocol, clips=asked.clips, samples=asked.samples, settings=settings, model=model
     )
+    sampler.walk(config.diffusion.schedule)  # refuses steps that it can't take
     settings = replace(
         settings, samples=protocol.trajectories, sampler=sampler, steps=None, repeats=None
     )
     windows = model.plan(protocol.row, advance=settings.advance, slide=settings.slide)
     data, clips = _clips(protocol, asked, model)
     selection = Selection(clips, protocol.clips, protocol.order, protocol.start)
+    called = asked.protocol
+    if asked.at_most and 0 < selection.distinct < protocol.clips:
+        protocol, called = (replace(each, clips=selection.distinct) for each in (protocol, called))
+        selection = replace(selection, clips=protocol.clips)
     check_enough(protocol, selection, asked=asked.clips is not None)
     networks = load_networks(protocol, asked.weights, channels=config.channels, device=model.device)
     ssim = ssim_of(protocol, ssim_convention(config, data))
@@ -119,7 +126,7 @@ def prepare(model: Model, asked: Asked, say: Say) -> Job:
     )
     return Job(
         protocol=protocol,
-        marks=marks(asked.protocol, protocol, data, model, selection, sampler, networks.files),
+        marks=marks(called, protocol, data, model, selection, sampler, networks.files),
         walk=walk_of(sampler, model, settings, str(precision).removeprefix("torch.")),
         work=Work(model, windows, selection, settings, measures),
         networks=networks,

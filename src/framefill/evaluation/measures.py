@@ -83,18 +83,14 @@ class Measures:
 
         Args:
             truth: In the user's units; NaN where data is missing.
-            filled: k trajectories of each clip, in the same units; of known frames only the truth
-                is read.
+            filled: k trajectories of each clip, in the same units, known frames as given.
         """
         arrays: Arrays = {"digest": np.stack([digest_of(clip) for clip in truth])}
         row = self.protocol.row
         known = [place for place, letter in enumerate(row) if letter == "K"]
-        fillings: dict[str, Several] = {MODEL: filled.copy()}
-        fillings[MODEL][:, :, known] = truth[:, None, known]
+        fillings: dict[str, Several] = {MODEL: filled}
         if known:
-            fillings |= {
-                name: baseline(truth, row)[:, None] for name, baseline in BASELINES.items()
-            }
+            fillings |= {name: baseline_of(name, truth, row)[:, None] for name in BASELINES}
             arrays |= self._frame_by_frame(_scorable(truth, known), fillings)
         return arrays | self._features(truth, fillings)
 
@@ -171,6 +167,14 @@ class Measures:
         if self.protocol.rounding == "none":
             return frames, span
         return np.rint(frames.astype(np.float64) * (255 / span)), 255.0
+
+
+def baseline_of(name: str, truth: Clips, row: str) -> Clips:
+    """Return what a baseline makes of clips; known frames stay as they are."""
+    videos = BASELINES[name](truth, row).copy()
+    known = [place for place, letter in enumerate(row) if letter == "K"]
+    videos[:, known] = truth[:, known]
+    return videos
 
 
 def _scorable(truth: Clips, known: list[int]) -> Clips:

@@ -54,8 +54,8 @@ class Parts:
             # As it comes back from a file, where a tuple is a list.
             if other := _difference(read_json(held), json.loads(json.dumps(request))):
                 raise InputError(
-                    f"{self.folder} holds an unfinished evaluation with another {other}: repeat "
-                    "its command to go on, or choose another folder for --out"
+                    f"{self.folder} holds an unfinished evaluation with {other}: repeat its "
+                    "command to go on, or choose another folder for --out"
                 )
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise InputError(f"{self.folder} exists: choose another folder for --out")
@@ -107,11 +107,16 @@ class Parts:
         (self.folder / REQUEST).unlink()
 
 
-def _difference(held: Any, asked: dict[str, Any]) -> str:
-    """Return the first part of a request that is another one, or nothing."""
-    if not isinstance(held, dict):
-        return "request"
-    for name in (*asked, *held):
-        if held.get(name) != asked.get(name):
-            return name
-    return ""
+def _difference(held: Any, asked: Any, name: str = "") -> str:
+    """Return the first part of a request that is another one, with both values, or nothing."""
+    if isinstance(held, dict) and isinstance(asked, dict):
+        for key in (*asked, *held):
+            where = f"{name}.{key}" if name else key
+            if found := _difference(held.get(key), asked.get(key), where):
+                return found
+        return ""
+    if held == asked:
+        return ""
+    if isinstance(held, dict) or isinstance(asked, dict):
+        return f"another {name or 'request'}"
+    return f"{name} {json.dumps(held)[:40]} instead of {json.dumps(asked)[:40]}"

@@ -8,8 +8,9 @@ from jaxtyping import Float64, Shaped
 
 from framefill.comparison import shown_pixels
 from framefill.data.sheet import save_sheet
-from framefill.evaluation.measures import BASELINES
+from framefill.evaluation.measures import BASELINES, baseline_of
 from framefill.evaluation.work import Work
+from framefill.metrics.frames import psnr
 from framefill.metrics.scores import MetricName
 from framefill.panels import Panel, sheet_rows
 
@@ -71,7 +72,10 @@ def _sheet(
         notes = [f"{ratio[place, k]:.1f} dB" for place, k in enumerate(choice)]
         panels.append(_panel(work, title if error.shape[1] > 1 else "filled", filled, notes))
     name, videos = _best_baseline(held.truth, row)
-    panels.append(_panel(work, name, videos, [""] * len(numbers)))
+    target = [letter == "T" for letter in row]
+    span = work.measures.high - work.measures.low
+    ratios = psnr(held.truth[:, target], videos[:, target], data_range=span)
+    panels.append(_panel(work, name, videos, [f"{ratio:.1f} dB" for ratio in ratios]))
     return _save(path, panels, held.truth.shape[-1])
 
 
@@ -79,7 +83,7 @@ def _best_baseline(
     truth: Shaped[np.ndarray, "n f h w c"], row: str
 ) -> tuple[str, Shaped[np.ndarray, "n f h w c"]]:
     """Return the baseline that is nearest to these clips; of equal ones the simplest."""
-    fillings = {name: baseline(truth, row) for name, baseline in BASELINES.items()}
+    fillings = {name: baseline_of(name, truth, row) for name in BASELINES}
     true = truth.astype(np.float64)
 
     def error(name: str) -> float:

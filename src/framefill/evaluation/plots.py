@@ -1,10 +1,10 @@
 """Curves of an evaluation: scores frame by frame, and whether an ensemble is calibrated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framefill.curves import BLUE, COLORS, GRAY, ORANGE, SHADES
+from framefill.curves import BLUE, COLORS, GRAY, ORANGE
 from framefill.errors import InputError
 from framefill.evaluation.measures import BASELINES, MODEL
 from framefill.evaluation.results import EnsembleScores, Results, ThresholdScores
@@ -36,7 +36,9 @@ def save_plots(folder: Path, protocol: Protocol, results: Results) -> list[Path]
         written.append(_save(figure, folder / "frames.png"))
     if results.ensemble is not None:
         path = folder / "ensemble.png"
-        written.append(_ensemble(path, places, results.ensemble, results.thresholds))
+        written.append(
+            _ensemble(path, places, results.frames, results.ensemble, results.thresholds)
+        )
     return written
 
 
@@ -54,20 +56,29 @@ def _draw_frames(
     drawn = {"mean" if count > 1 else "model": (frames[MODEL], BLUE, "o-")}
     if count > 1:
         drawn[f"best of {count}"] = (frames["model, best"], BLUE, "o:")
+    for label, (values, color, style) in drawn.items():
+        _line(axis, places, values[metric], label, color, style)
+    for label, beside, color in _baselines(frames, metric):
+        _line(axis, places, beside, label, color, ".--")
+    _finish(axis, "frame", LABELS[metric])
+
+
+def _baselines(
+    frames: Mapping[str, Mapping[str, Curve]], metric: str
+) -> Iterator[tuple[str, Curve, str]]:
+    """Yield the label, the values and the color of each baseline; equal ones are one."""
     alike: dict[tuple[float | None, ...], list[str]] = {}
     for name in BASELINES:
         if name in frames:
             alike.setdefault(tuple(frames[name][metric]), []).append(name)
     for names, color in zip(alike.values(), (ORANGE, *COLORS[2:]), strict=False):
-        drawn[" = ".join(names)] = (frames[names[0]], color, ".--")
-    for label, (values, color, style) in drawn.items():
-        _line(axis, places, values[metric], label, color, style)
-    _finish(axis, "frame", LABELS[metric])
+        yield " = ".join(names), frames[names[0]][metric], color
 
 
 def _ensemble(
     path: Path,
     places: Sequence[int],
+    frames: Mapping[str, Mapping[str, Curve]],
     scores: EnsembleScores,
     thresholds: Mapping[str, ThresholdScores],
 ) -> Path:
@@ -75,7 +86,9 @@ def _ensemble(
     count = 3 + bool(thresholds)
     figure = _figure(count)
     axis = figure.add_subplot(1, count, 1)
-    _line(axis, places, scores.crps_of_frames, "CRPS", BLUE, "o-")
+    _line(axis, places, frames[MODEL]["crps"], "model", BLUE, "o-")
+    for label, values, color in _baselines(frames, "crps"):
+        _line(axis, places, values, label, color, ".--")
     _finish(axis, "frame", "CRPS, in units of the data's range")
     axis = figure.add_subplot(1, count, 2)
     _line(axis, places, scores.spread_skill_of_frames, "spread / error", BLUE, "o-")
@@ -83,7 +96,7 @@ def _ensemble(
     _finish(axis, "frame", "spread / error of the mean")
     axis = figure.add_subplot(1, count, 3)
     ranks = range(len(scores.ranks))
-    axis.bar(ranks, scores.ranks, color=SHADES[2], width=0.9, label="the truth's rank")
+    axis.bar(ranks, scores.ranks, color=BLUE, width=0.9, label="the truth's rank")
     axis.axhline(1 / max(len(scores.ranks), 1), color=GRAY, linestyle="--", label="calibrated")
     _finish(axis, "trajectories below the truth", "share of pixels")
     if thresholds:
@@ -117,6 +130,8 @@ def _finish(axis: "Axes", below: str, beside: str) -> None:
     axis.set(xlabel=below, ylabel=beside)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(visible=True, color="0.92")
+    axis.set_axisbelow(True)
+    axis.margins(y=0.25)  # room for the legend
     axis.spines[["top", "right"]].set_visible(False)
     if axis.get_legend_handles_labels()[1]:
         axis.legend(fontsize=8, frameon=False, handlelength=4)

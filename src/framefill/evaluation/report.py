@@ -55,46 +55,56 @@ class Report:
             values = self._of_videos(self._average(name)) | self._of_all(name)
             if values or name == MODEL:
                 method = {MODEL: mean, TRUTH: "the true videos"}.get(name, name)
-                rows.append(TableRow(method, values, self.note))
+                note = self.note if name == MODEL else self._of_clips(filled=False)
+                rows.append(TableRow(method, values, note))
         return rows
 
     @property
     def note(self) -> str:
         """How many clips, how they were filled, and what is not as the protocol says."""
-        count = self.results.trajectories
-        note = f"{self.results.clips} clips"
-        if self.results.unscored:
-            note += f", {self.results.unscored} of them without anything to score"
-        note += "" if count == 1 else f", {count} trajectories each"
-        note += f"; {self.walk}"
-        if any(each.deficient for each in self.results.sets.values()):
+        return self._of_clips(filled=True)
+
+    def _of_clips(self, *, filled: bool) -> str:
+        """Return the note of a row, of one that the model filled or of another."""
+        results, count = self.results, self.results.trajectories
+        note = f"{results.clips} clip{'s' * (results.clips > 1)}"
+        if results.unscored:
+            note += f", {results.unscored} of them without anything to score"
+        if filled:
+            note += ("" if count == 1 else f", {count} trajectories each") + f"; {self.walk}"
+        if results.sets and (real := results.sets[MODEL].real) < results.clips:
+            note += f"; sets of the {real} clips without gaps"
+        if any(each.deficient for each in results.sets.values()):
             note += "; fewer videos than features"
         return note + f"; NOT AS THE PROTOCOL SAYS: {', '.join(self.marks)}" * bool(self.marks)
 
     @property
     def verdicts(self) -> list[str]:
         """How the model's mean trajectory compares with the baselines, in a sentence each."""
-        own = self._compared(MODEL)
-        lost = {score: self._ahead(score, value) for score, value in own.items()}
-        said = [
-            f"{score}: the model ({own[score]:.{PLACES.get(score, 3)}f}) loses to {ahead}"
-            for score, ahead in lost.items()
-            if ahead
-        ]
-        if won := [score for score, ahead in lost.items() if not ahead]:
+        said, won = [], []
+        for score, value in self._compared(MODEL).items():
+            theirs = {
+                name: each
+                for name in BASELINES
+                if (each := self._compared(name).get(score)) is not None
+            }
+            # How much better the model is, whichever way is better.
+            leads = {
+                name: value - each if score in HIGHER else each - value
+                for name, each in theirs.items()
+            }
+            ahead = ", ".join(
+                f"{name} ({_number(score, theirs[name])})"
+                for name, lead in leads.items()
+                if lead < 0
+            )
+            if ahead:
+                said.append(f"{score}: the model ({_number(score, value)}) loses to {ahead}")
+            elif leads and min(leads.values()) > 0:
+                won.append(score)
+        if won:
             said.append(f"{', '.join(won)}: the model is ahead of every baseline")
         return said
-
-    def _ahead(self, score: str, value: float) -> str:
-        """Return the baselines that are ahead in a score, with theirs, as text."""
-        theirs = {name: self._compared(name).get(score) for name in BASELINES}
-        better = {
-            name: each
-            for name, each in theirs.items()
-            if each is not None and (each > value if score in HIGHER else each < value)
-        }
-        places = PLACES.get(score, 3)
-        return ", ".join(f"{name} ({each:.{places}f})" for name, each in better.items())
 
     def _compared(self, filling: str) -> dict[str, float]:
         """Return what a filling is compared by; an infinite PSNR is one, what is missing isn't."""
@@ -164,16 +174,22 @@ class Report:
 def _cell(score: str, summary: Summary) -> str:
     if summary.mean is None:
         return "infinite" if summary.infinite else "-"
-    places = PLACES.get(score, 3)
-    spread = "" if summary.confidence is None else f" ± {summary.confidence:.{places}f}"
-    return f"{summary.mean:.{places}f}{spread}"
+    spread = "" if summary.confidence is None else f" ± {_number(score, summary.confidence)}"
+    return f"{_number(score, summary.mean)}{spread}"
+
+
+def _number(score: str, value: float) -> str:
+    """Return a score with the places that it is given with; more where these would be zeros."""
+    places = PLACES.get(score.split(" ")[0], 3)
+    small = 0 < abs(value) < 0.5 * 10**-places
+    return f"{value:.2g}" if small else f"{value:.{places}f}"
 
 
 def _set_cells(scores: SetScores) -> dict[str, str]:
     cells = {}
     for column, value in (("FVD", scores.fvd), ("KVD", scores.kvd), ("CD-FVD", scores.cd_fvd)):
         if value is not None:
-            cells[column] = f"{value:.{PLACES[column]}f}"
+            cells[column] = _number(column, value)
     each = scores.fvd_of_trajectories
     if each is not None and each.confidence is not None:
         cells["FVD per trajectory"] = _cell("FVD", each)

@@ -112,7 +112,10 @@ def results_of(parts: Parts, units: int, protocol: Protocol, clips: int) -> Resu
     }
     values = {name: of_videos(each, protocol.psnr) for name, each in found.items()}
     crps = {name: joined(f"{name}/crps") for name in fillings}
-    frames = {name: _of_frames(each, best=False) for name, each in found.items()}
+    frames = {
+        name: _of_frames(each, best=False) | {"crps": _curve(crps[name])}
+        for name, each in found.items()
+    }
     if MODEL in found:
         frames["model, best"] = _of_frames(found[MODEL], best=True)
     return Results(

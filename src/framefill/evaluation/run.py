@@ -26,7 +26,7 @@ from framefill.evaluation.plots import save_plots
 from framefill.evaluation.provenance import made_now
 from framefill.evaluation.report import Report
 from framefill.evaluation.results import results_of
-from framefill.evaluation.weights import WeightFiles, fetch_missing
+from framefill.evaluation.weights import WeightFiles, check_used, fetch_missing
 from framefill.files import replacing, write_text
 from framefill.fill import Filler, load
 from framefill.model import Model
@@ -116,7 +116,8 @@ def evaluate(
         settings=settings,
     )
     title = name or ("model" if source is None else source.name)
-    output = Output(out=None if out is None else Path(out), keep=keep, name=title)
+    command = f"framefill.evaluate, protocol={asked.protocol.name!r}, in Python"
+    output = Output(out=None if out is None else Path(out), keep=keep, name=title, command=command)
     (report,) = evaluate_all(model, [(asked, output)], say=say)
     if report is None:
         raise InputError(f"{out} exists and is done: choose another folder for out")
@@ -151,6 +152,7 @@ def evaluate_all(
         filler = model if isinstance(model, Filler | Model) else load(model)
         loaded = filler.model if isinstance(filler, Filler) else filler
         placed = replace(loaded, network=loaded.network.to(place))
+        check_used([asked.protocol for asked, _ in jobs], jobs[0][0].weights)
         if jobs[0][0].weights.fetch:
             protocols = [asked.protocol for asked, _ in jobs]
             ranks.first_does(lambda: fetch_missing(protocols, jobs[0][0].weights, spoken))
@@ -158,8 +160,8 @@ def evaluate_all(
             (ranks.all_do(partial(prepare, placed, asked, spoken), patient=True), output)
             for asked, output in jobs
         ]
-        for _, output in jobs:
-            ranks.first_does(partial(_targets, output.out))
+        for job, output in ready:
+            ranks.first_does(partial(_check_output, job, output))
         return [
             _carried_out(job, output, ranks, spoken, show, several=len(jobs) > 1)
             for job, output in ready
@@ -184,7 +186,7 @@ def _carried_out(
             say(f"{folder} is done already")
             return None
         protocol = job.protocol
-        say(f"{protocol.name}: {protocol.summary or 'a row of your own'}, {protocol.row[:80]}")
+        say(f"{protocol.name}: {protocol.summary or 'your own'}, {protocol.row[:80]}")
         ranks.all_do(lambda: _work(job, parts, ranks, keep=output.keep), patient=True)
 
         def finish() -> Report:
@@ -256,8 +258,9 @@ def _report(
 def _write(report: Report, job: Job, parts: Parts, copy: Path | None, say: Say) -> None:
     """Write everything; the report comes last."""
     folder = parts.folder
-    write_text(folder / TABLE, report.markdown() + "\n")
-    write_text(folder / CLIPS, _csv(report, parts, len(job.work.units)))
+    verdicts = "".join(f"- {sentence}\n" for sentence in report.verdicts)
+    write_text(folder / TABLE, f"{report.markdown()}\n\n{verdicts}")
+    write_text(folder / CLIPS, _csv(report, job, parts))
     save_sheets(folder, job.work, report.results.per_clip)
     try:
         save_plots(folder, report.protocol, report.results)
@@ -269,18 +272,34 @@ def _write(report: Report, job: Job, parts: Parts, copy: Path | None, say: Say) 
             write_json(draft, report.data())
 
 
-def _csv(report: Report, parts: Parts, units: int) -> str:
-    """Return one line for each clip: its number, its digest, and scores of its trajectories."""
-    digests = np.concatenate(list(parts.read(units, "digest")))
+def _csv(report: Report, job: Job, parts: Parts) -> str:
+    """Return one line for each clip: where it is from, and scores of its trajectories."""
+    digests = np.concatenate(list(parts.read(len(job.work.units), "digest")))
     values = report.results.per_clip
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = [f"{name}_{k}" for name in values for k in range(report.results.trajectories)]
-    writer.writerow(["clip", "sha256", *columns])
+    writer.writerow(["clip", "video", "first_frame", "sha256", *columns])
     for number, digest in enumerate(digests):
         cells = [repr(float(value)) for each in values.values() for value in each[number]]
-        writer.writerow([number, digest.tobytes().hex(), *cells])
+        origin = job.work.selection.origin(number)
+        writer.writerow([number, *origin, digest.tobytes().hex(), *cells])
     return text.getvalue()
+
+
+def _check_output(job: Job, output: Output) -> None:
+    """Refuse an evaluation of which nothing would come, and a report in another's place.
+
+    Raises:
+        InputError: says what is lacking.
+    """
+    _targets(output.out)
+    if job.protocol.from_nothing and not job.work.measures.backbones and not output.keep:
+        why = "; ".join(f"{score}: {why}" for score, why in job.networks.left_out.items())
+        raise InputError(
+            f"{job.protocol.name} has no known frames, so videos can only be scored as a set, and "
+            f"no such score is to be had ({why}); or only --keep what is filled"
+        )
 
 
 def _targets(out: Path | str | None) -> tuple[Path | None, Path | None]:

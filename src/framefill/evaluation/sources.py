@@ -47,7 +47,8 @@ def data_of(
         known = None
     if data is None and known is None:
         raise InputError(
-            f"{source or 'this model'} is no run, which knows its data: give a folder with --data"
+            f"{source or 'this model'} is no run, which knows its data: give a folder with --data, "
+            "or a protocol that makes its clips itself, such as digits-5-5"
         )
     return _videos(protocol, known, data, config, fit)
 

@@ -103,6 +103,23 @@ def load_networks(
     return Networks(lpips, backbones, found, left_out)
 
 
+def check_used(protocols: Sequence[Protocol], files: WeightFiles) -> None:
+    """Refuse a file of weights that none of some protocols has a score for.
+
+    Raises:
+        InputError: names it.
+    """
+    used: set[str] = {NETWORKS[score] for protocol in protocols for score in protocol.sets}
+    if any("lpips" in protocol.scores for protocol in protocols):
+        used |= {"vgg" if files.vgg else "alexnet", "lpips"}
+    for kind in ("i3d", "videomae", "c3d", "alexnet", "vgg", "lpips"):
+        if getattr(files, kind) is not None and kind not in used:
+            raise InputError(
+                f"--{kind} {getattr(files, kind)} is for a score that "
+                f"{', '.join(each.name for each in protocols)} has not: leave it out"
+            )
+
+
 def ssim_of(protocol: Protocol, suited: SsimConvention) -> SsimConvention | None:
     """Return what SSIM is computed of under a protocol; None if it isn't.
 

@@ -67,7 +67,7 @@ class Work:
 
         Returns:
             Floats in the user's units: scores are of what the model gave, not of what a file would
-            hold.
+            hold. Known frames are the true ones, NaN where these have gaps.
         """
         model, settings = self.model, self.settings
         clip = model.config.normaliser.to_clip(held.truth)
@@ -84,4 +84,7 @@ class Work:
                 precision=settings.precision,
             )
             frames.append(model.config.normaliser.to_frames(videos, np.dtype(np.float32)))
-        return np.concatenate(frames)
+        filled = np.concatenate(frames)
+        known = [n for n, letter in enumerate(self.measures.protocol.row) if letter == "K"]
+        filled[:, known] = held.truth[[place for place, _ in pairs]][:, known]
+        return filled

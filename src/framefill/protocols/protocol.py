@@ -133,7 +133,7 @@ def own_protocol(
         row=row,
         clips=clips,
         trajectories=trajectories,
-        summary="the user's own",
+        summary="a row of your own",
         ssim=ssim or "suited",
         above=above,
     )
