@@ -860,6 +860,8 @@ def test_rows_of_ones_own_take_the_clips_that_there_are(
     assert main([*command, "--roles", ROW, "--samples", "1", "--steps", "1"]) == 0
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written["protocol"]["clips"] == 12
+    assert written["made"]["data"]["path"] == str(data)
+    assert "path" not in written["data"], "where data lies decides nothing"
     assert written["marks"] == []
     with (tmp_path / "out" / "clips.csv").open() as file:
         lines = list(csv.DictReader(file))

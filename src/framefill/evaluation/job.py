@@ -68,6 +68,7 @@ class Job:
         work: What is to be done.
         networks: What it is done with.
         request: All that decides the results.
+        origin: Where the clips lie, and how they were found: what decides nothing.
     """
 
     protocol: Protocol
@@ -76,6 +77,7 @@ class Job:
     work: Work
     networks: Networks
     request: dict[str, Any]
+    origin: dict[str, str]
 
 
 def prepare(model: Model, asked: Asked, say: Say) -> Job:
@@ -136,6 +138,10 @@ def prepare(model: Model, asked: Asked, say: Say) -> Job:
                 str(n): digest_of(selection.clip(n)["frames"]).tobytes().hex()
                 for n in sorted({0, protocol.clips - 1})
             }
+        },
+        origin={
+            "path": str(getattr(data, "path", None) or ""),
+            "note": getattr(clips, "note", ""),
         },
     )
 

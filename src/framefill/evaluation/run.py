@@ -38,6 +38,7 @@ from framefill.training.ranks import Ranks, joined
 
 Say = Callable[[str], None]
 TABLE, CLIPS, FRAMES = "table.md", "clips.csv", "frames"
+SILENCE = 30.0  # seconds without a word, where no progress bar is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +188,7 @@ def _carried_out(
             return None
         protocol = job.protocol
         say(f"{protocol.name}: {protocol.summary or 'your own'}, {protocol.row[:80]}")
-        ranks.all_do(lambda: _work(job, parts, ranks, keep=output.keep), patient=True)
+        ranks.all_do(lambda: _work(job, parts, ranks, say, keep=output.keep), patient=True)
 
         def finish() -> Report:
             report = _report(job, parts, ranks, output, request)
@@ -201,14 +202,17 @@ def _carried_out(
         return ranks.first_does(finish)
 
 
-def _work(job: Job, parts: Parts, ranks: Ranks, *, keep: bool) -> None:
-    """Do this process's share of the units that are not done yet."""
+def _work(job: Job, parts: Parts, ranks: Ranks, say: Say, *, keep: bool) -> None:
+    """Do this process's share of the units that are not done yet, and say how far it is."""
     units = job.work.units
     own = [number for number in range(len(units)) if number % ranks.count == ranks.rank]
-    shown = job.work.settings.progress and ranks.first
+    shown, told = job.work.settings.progress and ranks.first, time.monotonic()
     with Progress(console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("scoring", total=len(own))
-        for number in own:
+        for place, number in enumerate(own):
+            if not shown and time.monotonic() - told > SILENCE:
+                say(f"{place} of {len(own)} parts are done")
+                told = time.monotonic()
             if not parts.has(number):
                 started = time.perf_counter()
                 try:
@@ -251,7 +255,7 @@ def _report(
         method=output.name,
         walk=job.walk,
         request=request,
-        made=made | {"seconds_per_filled_clip": float(seconds)},
+        made=made | {"data": job.origin, "seconds_per_filled_clip": float(seconds)},
     )
 
 
