@@ -105,26 +105,16 @@ def test_killed_it_goes_on_where_it_was(
     assert 2 <= len(done) < CLIPS // 2, "killed in the middle"
     done[0].write_bytes(done[0].read_bytes()[:100])  # the disk is not to be trusted either
     (parts / ".0000005-0123abcd.safetensors").write_bytes(b"half a file")
-    finished(command(folders, out))
-    assert numbers(out) == numbers(whole)
-    assert (out / "clips.csv").read_bytes() == (whole / "clips.csv").read_bytes()
-    assert not parts.exists()
-
-
-def test_another_request_does_not_mix_with_what_is_there(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "scores"
-    process = start(command(folders, out))
-    wait_for(lambda: len(list((out / "parts").glob("0*"))) >= 1, seconds=120)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    held = sorted(path.name for path in (out / "parts").iterdir())
+    held = sorted(path.name for path in parts.iterdir())
     other = start([*command(folders, out), "--seed", "1"])
     said, _ = other.communicate(timeout=120)
     assert other.returncode == 2
     assert "holds an unfinished evaluation with settings.seed 0 instead of 1" in said
-    assert sorted(path.name for path in (out / "parts").iterdir()) == held
+    assert sorted(path.name for path in parts.iterdir()) == held, "nothing is mixed"
+    finished(command(folders, out))
+    assert numbers(out) == numbers(whole)
+    assert (out / "clips.csv").read_bytes() == (whole / "clips.csv").read_bytes()
+    assert not parts.exists()
 
 
 def test_a_mistake_in_two_processes_is_said_once(
