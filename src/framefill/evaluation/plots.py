@@ -96,7 +96,13 @@ def _ensemble(
     _finish(axis, "frame", "spread / error of the mean")
     axis = figure.add_subplot(1, count, 3)
     ranks = range(len(scores.ranks))
-    axis.bar(ranks, scores.ranks, color=BLUE, width=0.9, label="the truth's rank")
+    axis.bar(
+        ranks,
+        [share or 0.0 for share in scores.ranks],
+        color=BLUE,
+        width=0.9,
+        label="the truth's rank",
+    )
     axis.axhline(1 / max(len(scores.ranks), 1), color=GRAY, linestyle="--", label="calibrated")
     _finish(axis, "trajectories below the truth", "share of pixels")
     if thresholds:

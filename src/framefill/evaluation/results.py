@@ -1,10 +1,10 @@
 """What an evaluation came to: the parts of all units, put together in their order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Float64
 
 from framefill.evaluation.measures import BASELINES, MODEL
 from framefill.evaluation.parts import Parts
@@ -31,18 +31,17 @@ class EnsembleScores:
     """What several trajectories of a clip say as a forecast.
 
     Attributes:
-        crps_of_frames: Mean CRPS of each filled frame, in units of the data's range.
         spread_skill: Spread of the trajectories over the error of their mean; 1 is calibrated.
         spread_skill_of_frames: The same of each filled frame.
-        ranks: Share of the truth at each rank among the trajectories; flat is calibrated.
+        ranks: Share of the truth at each rank among the trajectories; flat is calibrated. None
+            where nothing could be compared.
         ranks_of_frames: The same of each filled frame.
     """
 
-    crps_of_frames: list[float | None]
     spread_skill: float | None
     spread_skill_of_frames: list[float | None]
-    ranks: list[float]
-    ranks_of_frames: list[list[float]]
+    ranks: list[float | None]
+    ranks_of_frames: list[list[float | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +71,8 @@ class Results:
         trajectories: Filled videos of each clip.
         videos: Scores of single videos, of the model and of the baselines by name; none without
             known frames.
-        frames: By filling and metric, the mean of each filled frame; of the model's trajectories
-            their mean, and under "model, best" the best.
+        frames: By filling and metric ("crps" too), the mean of each filled frame; of the model's
+            trajectories their mean, and under "model, best" the best.
         ensemble: Of the model, if it has several trajectories.
         crps: Of the model and of the baselines: of a single video it is the mean absolute error.
         thresholds: By threshold, where the protocol has any.
@@ -124,7 +123,7 @@ def results_of(parts: Parts, units: int, protocol: Protocol, clips: int) -> Resu
         trajectories=protocol.trajectories,
         videos={name: summarise(each) for name, each in values.items()},
         frames=frames,
-        ensemble=_ensemble(crps[MODEL], *map(joined, ("spread", "error", "ranks")))
+        ensemble=_ensemble(*map(joined, ("spread", "error", "ranks")))
         if "spread" in names
         else None,
         crps={name: summary(mean_of_frames(each)) for name, each in crps.items()},
@@ -145,7 +144,8 @@ def _of_frames(
 ) -> dict[str, list[float | None]]:
     """Return the mean over clips of each frame, of the best trajectory or of their mean."""
     curves: dict[MetricName, Float64[np.ndarray, "n k f"]] = {"psnr": decibels(found["mse"])}
-    curves |= {name: each for name, each in found.items()}  # noqa: C416 (other keys)
+    for name, each in found.items():
+        curves[name] = each
     return {
         name: _curve(BEST[name](each, axis=1) if best else each.mean(axis=1))
         for name, each in curves.items()
@@ -178,31 +178,22 @@ def _threshold(
 
 
 def _ensemble(
-    crps: Float64[np.ndarray, "n f"],
     spread: Float64[np.ndarray, "n f"],
     error: Float64[np.ndarray, "n f"],
     ranks: Float64[np.ndarray, "n f r"],
 ) -> EnsembleScores:
     members = ranks.shape[-1] - 1
-    seen = ~np.isnan(ranks[..., 0])
-    by_frame = [frame[there].mean(axis=0) for frame, there in _by_frame(ranks, seen) if there.any()]
     return EnsembleScores(
-        crps_of_frames=_curve(crps),
         spread_skill=_finite(spread_skill_ratio(spread, error, members)),
         spread_skill_of_frames=[
-            _finite(spread_skill_ratio(spread[:, f], error[:, f], members))
-            for f in range(spread.shape[1])
+            _finite(spread_skill_ratio(one, other, members))
+            for one, other in zip(spread.T, error.T, strict=True)
         ],
-        ranks=ranks[seen].mean(axis=0).tolist() if seen.any() else [],
-        ranks_of_frames=[each.tolist() for each in by_frame],
+        ranks=list(map(_finite, mean_of_valid(ranks, ranks, axes=(0, 1)))),
+        ranks_of_frames=[
+            list(map(_finite, frame)) for frame in mean_of_valid(ranks, ranks, axes=(0,))
+        ],
     )
-
-
-def _by_frame(
-    ranks: Float64[np.ndarray, "n f r"], seen: Shaped[np.ndarray, "n f"]
-) -> Iterator[tuple[Float64[np.ndarray, "n r"], Shaped[np.ndarray, " n"]]]:
-    for frame in range(ranks.shape[1]):
-        yield ranks[:, frame], seen[:, frame]
 
 
 def _finite(value: float) -> float | None:
