@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from scipy.linalg import sqrtm
 from test_backbones import NETWORKS
+from test_benchmarks import film
 from test_training import tiny
 
 import framefill
@@ -389,6 +390,35 @@ def test_what_decides_the_clips_of_a_benchmark_is_marked(small: Model, tmp_path:
     plain = VideosConfig(path=tmp_path, benchmark="bair", split="official")
     assert marks_of(small, "bair-1-15", plain)[1:] == []
     assert marks_of(small, "kth-10-30", plain)[1:] == ["data not recognised as kth"]
+
+
+def test_a_published_data_set_is_evaluated_as_it_lies_on_the_disk(tmp_path: Path) -> None:
+    for person, action in ((1, "walking"), (21, "walking"), (22, "boxing")):
+        name = f"person{person:02}_{action}_d1_uncomp.avi"
+        film(tmp_path / "kth" / action / name, frames=45, level=person)
+    base = recipe("kth-concat")
+    network = replace(
+        base.network, width=8, head_width=8, multipliers=(1, 1), blocks=1, attention=()
+    )
+    config = replace(base, network=network).model()
+    torch.manual_seed(0)
+    report = evaluate(
+        Model(config.build().eval(), config),
+        protocol="kth-10-30",
+        data=tmp_path / "kth",
+        clips=2,
+        samples=1,
+        settings=Settings(steps=1),
+    )
+    assert report.marks == [
+        "2 of 256 clips",
+        "1 instead of 10 trajectories",
+        "2 of 100 test videos",
+        "ddpm of 1 steps instead of ddpm of 100 steps",
+    ]
+    assert report.data()["data"]["split"] == "svg"
+    assert report.data()["data"]["fit"] == "stretch", "films are of another size"
+    assert report.results.videos["copy last"].average["psnr"].mean is not None
 
 
 def test_a_changed_protocol_of_ones_own_is_marked_too(small: Model) -> None:
